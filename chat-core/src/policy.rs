@@ -1,0 +1,113 @@
+//! Who may do what.
+
+use std::borrow::Cow;
+
+use async_trait::async_trait;
+
+use crate::{Draft, Message, RoomId, User};
+
+/// Who may do what. Asked for every verb, before anything happens; no verb has a default.
+///
+/// It may look at what is to be stored, and change it. The hub calls it with no lock held, in the order in which a
+/// connection sends its requests, and waits for the answer before it takes the next request of that connection; it may
+/// thus be slow for one connection without slowing another. The future is dropped if the connection ends.
+///
+/// What the hub checks by itself before it asks: limits, that the room is joined, that the message exists.
+#[async_trait]
+pub trait Policy: Send + Sync + 'static {
+    /// May the user be in this room, seeing what is said there from now on?
+    async fn join(&self, user: &User, room: &RoomId) -> Result<(), Denied>;
+
+    /// May the user send this? The draft may be changed; the nonce is not.
+    async fn send(&self, user: &User, room: &RoomId, draft: &mut Draft) -> Result<(), Denied>;
+
+    /// May the user change this message's content into that? The new content may be changed in turn.
+    async fn edit(&self, user: &User, message: &Message, content: &mut String) -> Result<(), Denied>;
+
+    /// May the user delete this message?
+    async fn delete(&self, user: &User, message: &Message) -> Result<(), Denied>;
+
+    /// May the user see what was said before in this room? Asked for history pages, for search, and for joins with a
+    /// cursor or with the last messages, after [`join`](Self::join) was allowed.
+    async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied>;
+}
+
+/// The answer no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Denied {
+    pub(crate) kind: DeniedKind,
+    pub(crate) reason: Cow<'static, str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeniedKind {
+    Forbidden,
+    UnknownRoom,
+    Unavailable,
+}
+
+impl Denied {
+    /// The user may not. The reason is shown to the user.
+    #[must_use]
+    pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind: DeniedKind::Forbidden,
+            reason: reason.into(),
+        }
+    }
+
+    /// There is no such room, where rooms must exist before they are joined.
+    #[must_use]
+    pub fn unknown_room() -> Self {
+        Self {
+            kind: DeniedKind::UnknownRoom,
+            reason: "there is no such room".into(),
+        }
+    }
+
+    /// It can't be decided now, because something that the policy needs doesn't answer.
+    #[must_use]
+    pub fn unavailable(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind: DeniedKind::Unavailable,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A policy for open places: everybody may join every room, read its history and speak there; only the author may edit
+/// or delete.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenPolicy;
+
+#[async_trait]
+impl Policy for OpenPolicy {
+    async fn join(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    async fn send(&self, _: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    async fn edit(&self, user: &User, message: &Message, _: &mut String) -> Result<(), Denied> {
+        author(user, message)
+    }
+
+    async fn delete(&self, user: &User, message: &Message) -> Result<(), Denied> {
+        author(user, message)
+    }
+
+    async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
+fn author(user: &User, message: &Message) -> Result<(), Denied> {
+    if user.id() == message.user.id() {
+        Ok(())
+    } else {
+        Err(Denied::forbidden("only the author may change or delete a message"))
+    }
+}
