@@ -1,0 +1,220 @@
+//! How much anybody may use, and for how long.
+
+use std::time::Duration;
+
+use crate::RoomId;
+
+/// How much anybody may use, and for how long. Every limit is on by default.
+///
+/// ```
+/// # use roomcast_core::Limits;
+/// let mut limits = Limits::default();
+/// limits.message_bytes = 4 * 1024;
+/// limits.connections_per_user = 4;
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest inbound frame, and the most that content and data of one message may take. Bytes; 64 KiB.
+    pub message_bytes: usize,
+    /// How fast one connection may send frames; 20 a second with a burst of 40. `None` is no limit.
+    pub rate: Option<Rate>,
+    /// Rooms that one connection may be in; 128.
+    pub rooms_per_connection: usize,
+    /// Connections in all; 100,000.
+    pub connections: usize,
+    /// Connections of one user; 64.
+    pub connections_per_user: usize,
+    /// Messages of one connection that wait for their commit; further frames are not read until one is committed. 256.
+    pub in_flight: usize,
+    /// How much may wait to be sent to one connection; 256 messages and 1 MiB, whichever is first. A room whose messages
+    /// don't fit is caught up from the log.
+    pub send_queue: QueueLimit,
+    /// How long a connection may lag behind the live stream before it is closed as too slow; 30 s.
+    pub catch_up: Duration,
+    /// How long a connection may stay silent before it is pinged; 25 s.
+    pub ping: Duration,
+    /// How long it has to answer a ping; 10 s.
+    pub pong: Duration,
+    /// How long one write may make no progress; 5 s.
+    pub write: Duration,
+    /// How long a client has from being accepted to being admitted: TLS, the request, authentication and the policy's
+    /// answer. 10 s.
+    pub handshake: Duration,
+    /// Which characters room ids may have, within what [`RoomId::new`] allows; [`RoomId::is_plain_char`].
+    pub room_id_char: fn(char) -> bool,
+    /// Messages in a history page for which no limit was given; 50.
+    pub history_page: usize,
+    /// Messages in a history page at most, and of `last`; 200.
+    pub history_page_max: usize,
+    /// How much of each room that has members is kept in memory, so that most resumes need no store; 1,024 entries
+    /// and 1 MiB, whichever is first.
+    pub tail: QueueLimit,
+    /// How much may wait for its commit in one room; 4,096 messages and 16 MiB. Senders wait for a place.
+    pub commit_queue: QueueLimit,
+    /// How much one append to the store carries; 512 messages and 4 MiB.
+    pub commit_batch: QueueLimit,
+    /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
+    pub commit: Duration,
+    /// How long one read of the store may take; 10 s.
+    pub store_read: Duration,
+}
+
+/// A rate as a token bucket: so many a second in the long run, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Frames a second.
+    pub per_second: f64,
+    /// Frames at once.
+    pub burst: u32,
+}
+
+/// How much a queue may hold: it is full at whichever bound is met first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimit {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 10,
+            rate: Some(Rate {
+                per_second: 20.0,
+                burst: 40,
+            }),
+            rooms_per_connection: 128,
+            connections: 100_000,
+            connections_per_user: 64,
+            in_flight: 256,
+            send_queue: QueueLimit {
+                messages: 256,
+                bytes: 1 << 20,
+            },
+            catch_up: Duration::from_secs(30),
+            ping: Duration::from_secs(25),
+            pong: Duration::from_secs(10),
+            write: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            room_id_char: RoomId::is_plain_char,
+            history_page: 50,
+            history_page_max: 200,
+            tail: QueueLimit {
+                messages: 1024,
+                bytes: 1 << 20,
+            },
+            commit_queue: QueueLimit {
+                messages: 4096,
+                bytes: 16 << 20,
+            },
+            commit_batch: QueueLimit {
+                messages: 512,
+                bytes: 4 << 20,
+            },
+            commit: Duration::from_secs(10),
+            store_read: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A setting that makes no sense. The text names it and says what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidLimit(String);
+
+impl Limits {
+    /// Checks that the hub could work with these.
+    pub(crate) fn check(&self) -> Result<(), InvalidLimit> {
+        let counts = [
+            ("message_bytes", self.message_bytes),
+            ("rooms_per_connection", self.rooms_per_connection),
+            ("connections", self.connections),
+            ("connections_per_user", self.connections_per_user),
+            ("in_flight", self.in_flight),
+            ("send_queue.messages", self.send_queue.messages),
+            ("send_queue.bytes", self.send_queue.bytes),
+            ("history_page", self.history_page),
+            ("history_page_max", self.history_page_max),
+            ("tail.messages", self.tail.messages),
+            ("tail.bytes", self.tail.bytes),
+            ("commit_queue.messages", self.commit_queue.messages),
+            ("commit_queue.bytes", self.commit_queue.bytes),
+            ("commit_batch.messages", self.commit_batch.messages),
+            ("commit_batch.bytes", self.commit_batch.bytes),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(InvalidLimit(format!("the limit {name} is 0; it must be at least 1")));
+        }
+        let spans = [
+            ("catch_up", self.catch_up),
+            ("ping", self.ping),
+            ("pong", self.pong),
+            ("write", self.write),
+            ("handshake", self.handshake),
+            ("commit", self.commit),
+            ("store_read", self.store_read),
+        ];
+        if let Some((name, _)) = spans.iter().find(|(_, span)| span.is_zero()) {
+            return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));
+        }
+        if self.history_page > self.history_page_max {
+            return Err(InvalidLimit("the limit history_page is above history_page_max".into()));
+        }
+        if let Some(rate) = self.rate
+            && !(rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite())
+        {
+            return Err(InvalidLimit(
+                "a rate needs a burst of at least 1 and more than 0 a second".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_nonsense_is_named() {
+        Limits::default().check().unwrap();
+        let error = Limits {
+            in_flight: 0,
+            ..Limits::default()
+        }
+        .check()
+        .unwrap_err();
+        assert_eq!(error.to_string(), "the limit in_flight is 0; it must be at least 1");
+        let rate = Some(Rate {
+            per_second: f64::NAN,
+            burst: 1,
+        });
+        assert!(
+            Limits {
+                rate,
+                ..Limits::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Limits {
+                write: Duration::ZERO,
+                ..Limits::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Limits {
+                history_page: 201,
+                ..Limits::default()
+            }
+            .check()
+            .is_err()
+        );
+    }
+}
