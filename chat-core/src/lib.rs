@@ -6,8 +6,11 @@ mod cursor;
 mod engine;
 mod hub;
 mod id;
+<<<<<<< HEAD
 mod limits;
 mod log;
+=======
+>>>>>>> sqlite
 mod memory;
 mod message;
 mod metrics;
@@ -28,8 +31,11 @@ pub use connection::{CloseFrame, Connection, ConnectionError, ConnectionReader, 
 pub use cursor::{Cursor, Start};
 pub use hub::{Admission, Hub, HubBuilder, HubStats, ShutdownReport};
 pub use id::{Epoch, IdSource, InvalidName, MAX_SEQ, MessageId, Nonce, RandomIds, RoomId, User, UserId, UserName};
+<<<<<<< HEAD
 pub use limits::{InvalidLimit, Limits, QueueLimit, Rate};
 pub use log::Receipt;
+=======
+>>>>>>> sqlite
 pub use memory::MemoryStore;
 pub use message::{Deletion, Draft, Edit, Entry, Fingerprint, JsonObject, Message};
 pub use policy::{Denied, OpenPolicy, Policy};

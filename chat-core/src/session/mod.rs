@@ -78,12 +78,7 @@ async fn run<C: Connection>(
         room: _,
     } = client;
     let outbox = Outbox::new(engine.limits.send_queue);
-    let session = Arc::new(Session {
-        user,
-        protocol,
-        remote,
-        outbox,
-    });
+    let session = Arc::new(Session { user, protocol, outbox });
     if !place.fill(session.clone()) {
         session.outbox.close(Closing {
             code: CloseCode::Draining,
