@@ -6,7 +6,7 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use roomcast_core::{Client, ErrorCode, Hub, Protocol, Refusal, RoomId, Start};
@@ -131,8 +131,7 @@ impl Opening {
     /// The same for a request that is already without its body.
     #[cfg(any(feature = "axum", feature = "listener"))]
     pub(crate) fn of_parts(parts: &mut http::request::Parts) -> Result<Self, Rejection> {
-        let extensions: &mut Extensions = &mut parts.extensions;
-        let upgrade = extensions.remove::<OnUpgrade>();
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
         Self::new(&parts.method, &parts.uri, parts.version, &parts.headers, upgrade)
     }
 
