@@ -1,0 +1,183 @@
+//! What the server sends: frames from shared bytes, encoded where they are needed and kept nowhere.
+
+use bytes::Bytes;
+use roomcast_core::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+/// The longest header of a server's frame, which is never masked.
+const MAX_HEADER: usize = 10;
+
+/// The longest reason: the payload of a control frame has 125 bytes, and the code takes two.
+const MAX_REASON: usize = 123;
+
+/// Writes one header.
+fn header(opcode: OpCode, length: usize) -> ([u8; MAX_HEADER], usize) {
+    let header = FrameHeader {
+        opcode,
+        ..FrameHeader::default()
+    };
+    let mut bytes = [0; MAX_HEADER];
+    let mut rest = &mut bytes[..];
+    header
+        .format(length as u64, &mut rest)
+        .expect("ten bytes hold every header without a mask");
+    let count = MAX_HEADER - rest.len();
+    (bytes, count)
+}
+
+/// How long the text frame with this payload is on the wire.
+pub(super) fn text_len(payload: &Bytes) -> usize {
+    let header = match payload.len() {
+        0..126 => 2,
+        126..65536 => 4,
+        _ => MAX_HEADER,
+    };
+    header + payload.len()
+}
+
+/// Where the sending of a batch stands: so many frames are through, and so many bytes of the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) frame: usize,
+    pub(super) offset: usize,
+}
+
+impl Position {
+    /// Encodes text frames from here on until `out` has no more room or there are no more.
+    pub(super) fn encode(self, frames: &[Bytes], out: &mut impl Room) {
+        let mut skip = self.offset;
+        for payload in &frames[self.frame..] {
+            let (head, count) = header(OpCode::Data(Data::Text), payload.len());
+            if !out.put(&head[skip.min(count)..count]) || !out.put(&payload[skip.saturating_sub(count)..]) {
+                return;
+            }
+            skip = 0;
+        }
+    }
+
+    /// Goes on by so many bytes that were written.
+    pub(super) fn advance(&mut self, frames: &[Bytes], written: usize) {
+        self.offset += written;
+        while let Some(payload) = frames.get(self.frame) {
+            let length = text_len(payload);
+            if self.offset < length {
+                return;
+            }
+            self.offset -= length;
+            self.frame += 1;
+        }
+    }
+}
+
+/// Something with room for so many bytes.
+pub(super) trait Room {
+    /// Takes as much as there is room for; false if that wasn't all.
+    fn put(&mut self, bytes: &[u8]) -> bool;
+}
+
+impl Room for tokio::io::ReadBuf<'_> {
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let count = bytes.len().min(self.remaining());
+        self.put_slice(&bytes[..count]);
+        count == bytes.len()
+    }
+}
+
+impl Room for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let count = bytes.len().min(self.capacity() - self.len());
+        self.extend_from_slice(&bytes[..count]);
+        count == bytes.len()
+    }
+}
+
+fn control(opcode: Control, payload: &[&[u8]], out: &mut Vec<u8>) {
+    let length = payload.iter().map(|piece| piece.len()).sum();
+    let (head, count) = header(OpCode::Control(opcode), length);
+    out.reserve_exact(count + length);
+    out.extend_from_slice(&head[..count]);
+    for piece in payload {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Appends a ping.
+pub(super) fn ping(out: &mut Vec<u8>) {
+    control(Control::Ping, &[], out);
+}
+
+/// Appends a pong.
+pub(super) fn pong(payload: &[u8], out: &mut Vec<u8>) {
+    control(Control::Pong, &[payload], out);
+}
+
+/// Appends a close frame. A code that may not stand on the wire is left out, and the reason with it; a reason that is too
+/// long is cut between two characters.
+pub(super) fn close(close: Option<&CloseFrame>, out: &mut Vec<u8>) {
+    match close {
+        Some(close) if CloseCode::from(close.code).is_allowed() => {
+            let mut end = close.reason.len().min(MAX_REASON);
+            while !close.reason.is_char_boundary(end) {
+                end -= 1;
+            }
+            let reason = &close.reason[..end];
+            control(Control::Close, &[&close.code.to_be_bytes(), reason.as_bytes()], out);
+        }
+        _ => control(Control::Close, &[], out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closing(code: u16, reason: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let frame = CloseFrame {
+            code,
+            reason: reason.to_owned().into(),
+        };
+        close(Some(&frame), &mut out);
+        out
+    }
+
+    #[test]
+    fn batches_are_the_same_however_they_are_cut() {
+        let frames: Vec<Bytes> = [0, 1, 125, 126, 200, 65535, 65536, 3]
+            .map(|len| Bytes::from(vec![b'a'; len]))
+            .to_vec();
+        let mut whole = Vec::with_capacity(1 << 20);
+        Position::default().encode(&frames, &mut whole);
+        assert_eq!(whole[..5], [0x81, 0, 0x81, 1, b'a']);
+        assert_eq!(whole.len(), frames.iter().map(text_len).sum::<usize>());
+        for piece in [1, 3, 127, 1000, 1 << 16] {
+            let mut at = Position::default();
+            let mut got = Vec::new();
+            while at.frame < frames.len() {
+                let mut out = Vec::with_capacity(piece);
+                at.encode(&frames, &mut out);
+                at.advance(&frames, out.len());
+                got.extend(out);
+            }
+            assert!(got == whole, "in pieces of {piece}");
+            assert_eq!(at.offset, 0);
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_at_a_character_and_a_wrong_code_is_left_out() {
+        assert_eq!(closing(4000, "draining"), b"\x88\x0a\x0f\xa0draining");
+        let long = format!("{}é and more", "x".repeat(122));
+        let cut = closing(4000, &long);
+        assert_eq!((cut[1], cut.len()), (124, 126));
+        let fits = closing(4000, &"é".repeat(61));
+        assert_eq!(fits[1], 124);
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert_eq!(closing(code, "why"), b"\x88\x00", "{code}");
+        }
+        for code in [1000, 1009, 3000, 4999] {
+            assert_eq!(closing(code, "")[..2], [0x88, 2], "{code}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The half that writes.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use roomcast_core::{CloseFrame, ConnectionError, ConnectionWriter};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frame::{Position, text_len};
+use super::link::{Link, Shared};
+
+/// What is put together on the stack, for one write. Most batches are no larger.
+const SMALL: usize = 4 << 10;
+
+/// The half of a [`WebSocket`](super::WebSocket) that writes.
+///
+/// It has no buffer. Frames are encoded from the shared bytes when the stream takes them, at most
+/// [`WsConfig::write_chunk`](super::WsConfig::write_chunk) at a time, and encoded again from where they stand if it took less. So a
+/// client that doesn't read costs no memory here, whatever is sent to it.
+pub struct WebSocketWriter<S> {
+    shared: Shared<S>,
+    write_chunk: usize,
+}
+
+impl<S> std::fmt::Debug for WebSocketWriter<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketWriter").finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketWriter<S> {
+    pub(super) fn new(shared: Shared<S>, write_chunk: usize) -> Self {
+        Self { shared, write_chunk }
+    }
+
+    /// Runs `work` until it is ready, as the half that writes.
+    async fn write(
+        &mut self,
+        mut work: impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<io::Result<()>> + Send,
+    ) -> Result<(), ConnectionError> {
+        let turn = Turn {
+            shared: &self.shared,
+            over: false,
+        };
+        turn.take(&mut work).await.map_err(ConnectionError::new)
+    }
+}
+
+/// The writer's turn to write. If it is dropped half-way, the reader learns that nobody sends its control frames.
+struct Turn<'a, S> {
+    shared: &'a Shared<S>,
+    over: bool,
+}
+
+impl<S> Turn<'_, S> {
+    async fn take(
+        mut self,
+        work: &mut (impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<io::Result<()>> + Send),
+    ) -> io::Result<()> {
+        poll_fn(|cx| {
+            let mut link = self.shared.lock();
+            link.writing = true;
+            let result = ready!(work(&mut link, cx));
+            link.writer_rests();
+            self.over = true;
+            Poll::Ready(result)
+        })
+        .await
+    }
+}
+
+impl<S> Drop for Turn<'_, S> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.shared.lock().writer_rests();
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for WebSocketWriter<S> {
+    async fn send(&mut self, frames: &[Bytes]) -> Result<(), ConnectionError> {
+        let write_chunk = self.write_chunk;
+        let mut at = Position::default();
+        let mut stuck = false;
+        self.write(move |link, cx| {
+            loop {
+                if at.offset == 0 {
+                    ready!(link.poll_control(cx))?;
+                    if link.closing {
+                        ready!(link.poll_flush(cx))?;
+                        return Poll::Ready(Err(closed()));
+                    }
+                    if at.frame == frames.len() {
+                        ready!(link.poll_flush(cx))?;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                // A control frame waits for the end of this frame only.
+                let end = if link.has_control() { at.frame + 1 } else { frames.len() };
+                // As long as the stream takes nothing, it is asked with little.
+                let chunk = if stuck { SMALL } else { write_chunk };
+                let written = poll_chunk(link, cx, at, &frames[..end], chunk);
+                stuck = written.is_pending();
+                at.advance(frames, ready!(written)?);
+                link.mid_frame = at.offset > 0;
+            }
+        })
+        .await
+    }
+
+    async fn ping(&mut self) -> Result<bool, ConnectionError> {
+        let mut queued = false;
+        self.write(move |link, cx| {
+            if link.mid_frame {
+                return Poll::Ready(Err(cut_off()));
+            }
+            if !queued && !link.closing {
+                link.queue_ping();
+            }
+            queued = true;
+            link.poll_control_flushed(cx)
+        })
+        .await
+        .map(|()| true)
+    }
+
+    async fn close(&mut self, close: &CloseFrame) -> Result<(), ConnectionError> {
+        self.write(|link, cx| {
+            if link.mid_frame {
+                link.shut_down(cx);
+                return Poll::Ready(Err(cut_off()));
+            }
+            link.queue_close(Some(close));
+            link.poll_control_flushed(cx)
+        })
+        .await
+    }
+}
+
+/// Encodes a chunk and writes it: on the stack if it is small.
+fn poll_chunk<S: AsyncWrite + Unpin>(
+    link: &mut Link<S>,
+    cx: &mut Context<'_>,
+    at: Position,
+    frames: &[Bytes],
+    chunk: usize,
+) -> Poll<io::Result<usize>> {
+    let mut length = 0;
+    for frame in &frames[at.frame..] {
+        length += text_len(frame);
+        if length - at.offset >= chunk {
+            break;
+        }
+    }
+    let length = (length - at.offset).min(chunk);
+    if length <= SMALL {
+        let mut stack = [const { MaybeUninit::uninit() }; SMALL];
+        let mut out = ReadBuf::uninit(&mut stack[..length]);
+        at.encode(frames, &mut out);
+        link.poll_write(cx, out.filled())
+    } else {
+        let mut out = Vec::with_capacity(length);
+        at.encode(frames, &mut out);
+        link.poll_write(cx, &out)
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the connection is being closed")
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "a frame was given up half-way")
+}
