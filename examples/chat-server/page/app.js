@@ -1164,12 +1164,12 @@ function drawLog() {
 const fromEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight;
 const farFromEnd = () => fromEnd() > 160;
 
-/** The first row in sight and where it stands, to put it there again when rows come or go above it. */
+/** The first message in sight and where it stands, to put it there again when rows come or go above it. */
 function visibleAnchor() {
   const top = log.getBoundingClientRect().top;
-  for (const row of log.children) {
+  for (const row of messageRows()) {
     const box = row.getBoundingClientRect();
-    if (box.bottom > top && row.dataset.key && !row.classList.contains("edge")) return { key: row.dataset.key, offset: box.top - top };
+    if (box.bottom > top) return { key: row.dataset.key, offset: box.top - top };
   }
   return null;
 }
@@ -1221,7 +1221,7 @@ const edgeRow = (key, text, act) => ({
   key,
   sig: text,
   make: () => el("div", { class: "edge", "data-key": key }, el("span", { text }),
-    act ? el("button", { class: "text", type: "button", "data-focus": "act", text: "Try again", on: { click: act } }) : null),
+    act ? el("button", { class: "quiet", type: "button", "data-focus": "act", text: "Try again", on: { click: act } }) : null),
 });
 
 function logRows(room) {
@@ -1271,7 +1271,8 @@ function logRows(room) {
     addMessage(withEdits(room, message));
   }
   if (!room.live) rows.push(room.loadError === "newer" ? edgeRow("end", "Later messages couldn't be loaded.", tryAgain) : edgeRow("end", "Loading messages…"));
-  const user = { id: identity.id, name: identity.name ?? identity.asked };
+  // Before the first hello it isn't known under which id the server knows this user.
+  const user = { id: identity.id ?? identity.asked, name: identity.name ?? identity.asked };
   for (const op of unsent) addMessage({ op, nonce: op.nonce, id: op.id, user, content: op.content, reply_to: op.reply_to, created_at: op.at, state: op.state });
   return rows;
 }
@@ -1298,7 +1299,7 @@ function preview(message) {
 
 function messageRow(room, view, head) {
   const key = view.id ? keyOf(room, view) : `m:${view.nonce}`;
-  const own = view.user.id === identity.id;
+  const own = view.user.id === identity.id || view.op?.kind === "send";
   const state = view.op?.state === "failed" ? "failed" : view.state === "queued" || view.state === "sent" ? "pending" : "stored";
   const target = view.reply_to ? room.known.get(view.reply_to) : null;
   const name = view.user.name || view.user.id || "";
@@ -1308,18 +1309,19 @@ function messageRow(room, view, head) {
     const date = new Date(view.created_at);
     const time = el("time", { datetime: view.created_at, title: fullTime.format(date), text: clock.format(date) });
     const body = el("div", { class: "body" });
-    if (head) body.append(el("div", { class: "who" }, el("bdi", { class: `name ${hue(view.user.id ?? "")}`, text: name }), own ? el("span", { class: "you", text: "you" }) : null, time));
+    if (head) body.append(el("div", { class: "who" }, el("bdi", { class: `name ${hue(view.user.id)}`, text: name }), own ? el("span", { class: "you", text: "you" }) : null, time));
     if (view.reply_to) {
       const quote = el("button", { class: "quote", type: "button", tabindex: "-1", "data-focus": "quote", title: "Go to that message", disabled: !target },
         icon("reply"), el("span", { class: "quote-text", dir: "auto" }, target ? el("b", { text: `${target.user.name || target.user.id} ` }) : null, preview(target)));
       quote.addEventListener("click", () => target && jumpTo(room, target.seq));
       body.append(quote);
     }
-    if (view.deleted) body.append(el("p", { class: "text gone", text: "This message was deleted" }));
+    if (view.deleted) body.append(el("p", { class: "text gone" }, el("span", { class: "said", text: "This message was deleted" })));
     else {
-      const text = el("p", { class: "text", dir: "auto" });
-      if (content !== undefined && content !== null) text.append(linked(content));
-      else text.append(el("code", { text: squeeze(JSON.stringify(view.data ?? {}), 400) }));
+      const said = el("span", { class: "said" });
+      if (content !== undefined && content !== null) said.append(linked(content));
+      else said.append(el("code", { text: squeeze(JSON.stringify(view.data ?? {}), 400) }));
+      const text = el("p", { class: "text", dir: "auto" }, said);
       body.append(text);
       if (view.edited_at) text.append(" ", el("span", { class: "mark", text: "(edited)" }));
     }
@@ -1327,8 +1329,8 @@ function messageRow(room, view, head) {
     if (state === "failed") {
       const what = { send: "Not sent", edit: "The edit wasn't saved", delete: "Not deleted" }[view.op.kind];
       body.append(el("span", { class: "status" }, el("span", { text: `${what}. ${view.op.error?.message ?? ""}.` }),
-        el("button", { class: "text", type: "button", "data-focus": "retry", text: "Retry", on: { click: () => retry(room, view.op) } }),
-        el("button", { class: "text", type: "button", "data-focus": "discard", text: "Discard", on: { click: () => discard(room, view.op) } })));
+        el("button", { class: "quiet", type: "button", "data-focus": "retry", text: "Retry", on: { click: () => retry(room, view.op) } }),
+        el("button", { class: "quiet", type: "button", "data-focus": "discard", text: "Discard", on: { click: () => discard(room, view.op) } })));
     }
     const spoken = view.deleted ? "deleted message" : squeeze(content ?? "data", 200);
     return el("article", {
@@ -1426,12 +1428,13 @@ log.addEventListener("keydown", (event) => {
     next.scrollIntoView({ block: "nearest" });
     return;
   }
-  const at_ = toolMessage();
-  if (!at_ || at_.key !== row.dataset.key) return;
-  const own = at_.message.user.id === identity.id;
-  if (event.key === "r") startContext(at_.room, "reply", at_.message);
-  else if (event.key === "e" && own) startContext(at_.room, "edit", at_.message);
-  else if (event.key === "Delete" && own) askDelete(at_.room, at_.message);
+  const room = front();
+  const message = row.dataset.state === "stored" && room?.known.get(row.dataset.id);
+  if (!message || message.deleted) return;
+  const own = message.user.id === identity.id;
+  if (event.key === "r") startContext(room, "reply", message);
+  else if (event.key === "e" && own && typeof message.content === "string") startContext(room, "edit", message);
+  else if (event.key === "Delete" && own) askDelete(room, message);
   else return;
   event.preventDefault();
 });
