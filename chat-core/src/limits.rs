@@ -52,12 +52,14 @@ pub struct Limits {
     pub tail: QueueLimit,
     /// How much may wait for its commit in one room; 4,096 messages and 16 MiB. Senders wait for a place.
     pub commit_queue: QueueLimit,
-    /// How much one append to the store carries; 512 messages and 4 MiB.
+    /// How much one append to the store carries; 256 messages and 4 MiB.
     pub commit_batch: QueueLimit,
     /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,
+    /// Over how long a stopping hub spreads the return of its clients; 10 s.
+    pub drain_spread: Duration,
 }
 
 /// A rate as a token bucket: so many a second in the long run, and so many at once.
@@ -116,6 +118,7 @@ impl Default for Limits {
             },
             commit: Duration::from_secs(10),
             store_read: Duration::from_secs(10),
+            drain_spread: Duration::from_secs(10),
         }
     }
 }

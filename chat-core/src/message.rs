@@ -85,7 +85,7 @@ pub struct Edit {
     pub target: u64,
     /// Who changed it.
     pub user: User,
-    /// The message's content as it now is; absent if the message was deleted since.
+    /// The message's content as it now is; absent if the message was deleted since, or removed by retention.
     pub content: Option<String>,
     /// When it was changed.
     pub at: Timestamp,

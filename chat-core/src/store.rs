@@ -36,7 +36,7 @@ pub trait MessageStore: Send + Sync + 'static {
     /// when this returns, since clients keep it in their cursors.
     async fn create_room(&self, room: &RoomId, epoch: Epoch) -> Result<RoomHead, StoreError>;
 
-    /// The rooms in rising order of their ids (compared as bytes), after `after`, at most `limit`.
+    /// The rooms in rising order of their ids (compared as bytes), after `after` (which need not exist), at most `limit`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomInfo>, StoreError>;
 
     /// Compare-and-append: adds the entries to the room's log in order, if its head still is `expected_head`.
@@ -66,11 +66,12 @@ pub trait MessageStore: Send + Sync + 'static {
     /// is, with edits and deletions at their own numbers.
     ///
     /// The first entry's seq is `max(after, floor) + 1`. The page is empty only if `after` is at or past the head, or if
-    /// the room doesn't exist (then `floor` and `head` are 0).
+    /// the room doesn't exist (then `floor` and `head` are 0). No value of `after` or `limit` is an error.
     async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError>;
 
     /// Messages (and tombstones) in rising order, without the edits and deletions themselves; at most `limit`. A store may
-    /// stop earlier at about [`PageLimit::DEFAULT_BYTES`], but never before the first message.
+    /// stop earlier at about [`PageLimit::DEFAULT_BYTES`], but never before the first message. A limit of 0 gives no
+    /// message, and `more` says whether there are any.
     async fn history(&self, room: &RoomId, range: HistoryRange, limit: usize) -> Result<HistoryPage, StoreError>;
 
     /// One message as it now is, or its tombstone; `None` if the log has no message of this id (any longer).
@@ -93,8 +94,9 @@ pub trait MessageStore: Send + Sync + 'static {
 #[async_trait]
 pub trait MessageSearch: Send + Sync {
     /// The newest messages of the room that hold all the words of `query`, those with a seq below `before` if
-    /// given, at most `limit`, in falling order of seq. `query` is plain text: no character of it is an operator. Deleted
-    /// messages are never found, edited ones by their newest content only.
+    /// given, at most `limit`, in falling order of seq. Words are runs of letters and digits; case doesn't matter. `query`
+    /// is plain text: no character of it is an operator, and one without any word finds nothing. Only `content` is
+    /// searched. Deleted messages are never found, edited ones by their newest content only.
     async fn search(
         &self,
         room: &RoomId,
@@ -197,7 +199,8 @@ pub enum Outcome {
     NoTarget,
 }
 
-/// How much a page may hold: reading stops at whichever bound is met first, but never before one entry.
+/// How much a page may hold: reading stops at whichever bound is met first, but never before one entry (even if a bound
+/// is 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
     /// Entries.

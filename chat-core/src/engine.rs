@@ -1,0 +1,261 @@
+//! What all parts of a hub share.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::log::{RoomLog, store_failed};
+use crate::session::Session;
+use crate::{
+    Clock, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind, UserId,
+    metrics,
+};
+
+/// What all parts of a hub share.
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn MessageStore>,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) limits: Limits,
+    /// Every task that the hub started.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the hub begins to stop.
+    pub(crate) draining: CancellationToken,
+    rooms: Mutex<HashMap<RoomId, Arc<RoomLog>>>,
+    sessions: Mutex<Sessions>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// Places that are taken; a place without a session is still shaking hands.
+    places: Slab<Option<Arc<Session>>>,
+    per_user: HashMap<UserId, usize>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        store: Arc<dyn MessageStore>,
+        policy: Arc<dyn Policy>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            policy,
+            clock,
+            ids,
+            limits,
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            rooms: Mutex::default(),
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// Waits for a read of the store, but not for ever.
+    pub(crate) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.limits.store_read, read).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "the store took too long to read",
+            )),
+        }
+    }
+
+    /// The room, in use from now on; its log is read if nobody else uses it. Cancel safe.
+    pub(crate) async fn open(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
+        let lease = self.lease(id);
+        match lease.log().open().await {
+            Ok(_) => Ok(lease),
+            Err(error) => Err(store_failed(id, &error)),
+        }
+    }
+
+    fn lease(self: &Arc<Self>, id: &RoomId) -> RoomLease {
+        let mut rooms = self.rooms.lock();
+        let log = rooms
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(RoomLog::new(id.clone(), self.clone())));
+        log.leases.fetch_add(1, Ordering::Relaxed);
+        let lease = RoomLease {
+            log: log.clone(),
+            engine: self.clone(),
+        };
+        metrics::rooms(rooms.len());
+        lease
+    }
+
+    /// The room, if it is in use.
+    pub(crate) fn room_in_use(&self, id: &RoomId) -> Option<Arc<RoomLog>> {
+        self.rooms.lock().get(id).cloned()
+    }
+
+    pub(crate) fn rooms_in_use(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
+    /// The next user of this room reads its log anew.
+    pub(crate) fn forget(&self, log: &RoomLog) {
+        let mut rooms = self.rooms.lock();
+        if rooms.get(&log.id).is_some_and(|current| std::ptr::eq(&**current, log)) {
+            rooms.remove(&log.id);
+        }
+    }
+
+    /// Takes a place for a connection of this user.
+    pub(crate) fn place(self: &Arc<Self>, user: &UserId) -> Result<Place, Refusal> {
+        let mut sessions = self.sessions.lock();
+        if self.draining.is_cancelled() {
+            return Err(stopping());
+        }
+        if sessions.places.len() >= self.limits.connections {
+            return Err(Refusal::new(ErrorCode::Unavailable, "the server is full")
+                .retry_after(std::time::Duration::from_secs(5)));
+        }
+        let limit = self.limits.connections_per_user;
+        let count = sessions.per_user.entry(user.clone()).or_default();
+        if *count >= limit {
+            return Err(Refusal::new(
+                ErrorCode::RateLimited,
+                format!("one user may have {limit} connections at a time"),
+            ));
+        }
+        *count += 1;
+        let key = sessions.places.insert(None);
+        metrics::connections(sessions.places.len());
+        Ok(Place {
+            engine: self.clone(),
+            user: user.clone(),
+            key,
+        })
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.sessions.lock().places.len()
+    }
+
+    pub(crate) fn users(&self) -> usize {
+        self.sessions.lock().per_user.len()
+    }
+
+    /// The connections that are being served.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions
+            .lock()
+            .places
+            .iter()
+            .filter_map(|(_, session)| session.clone())
+            .collect()
+    }
+}
+
+/// The answer while the hub stops.
+pub(crate) fn stopping() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the server is stopping").retry_after(std::time::Duration::from_secs(1))
+}
+
+/// A connection's place among those that the hub may have. Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    engine: Arc<Engine>,
+    user: UserId,
+    key: usize,
+}
+
+impl Place {
+    /// The connection is served from now on. False if the hub began to stop meanwhile.
+    pub(crate) fn fill(&self, session: Arc<Session>) -> bool {
+        let mut sessions = self.engine.sessions.lock();
+        if let Some(place) = sessions.places.get_mut(self.key) {
+            *place = Some(session);
+        }
+        !self.engine.draining.is_cancelled()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sessions = self.engine.sessions.lock();
+        let session = sessions.places.try_remove(self.key);
+        if let Some(count) = sessions.per_user.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                sessions.per_user.remove(&self.user);
+            }
+        }
+        metrics::connections(sessions.places.len());
+        drop(sessions);
+        // Outside the lock: the last handle of a session may free much.
+        drop(session);
+    }
+}
+
+/// Keeps a room in use. When the last one is dropped, the room is no more than its place in the store.
+#[derive(Debug)]
+pub(crate) struct RoomLease {
+    log: Arc<RoomLog>,
+    engine: Arc<Engine>,
+}
+
+impl RoomLease {
+    pub(crate) fn log(&self) -> &Arc<RoomLog> {
+        &self.log
+    }
+}
+
+impl Clone for RoomLease {
+    fn clone(&self) -> Self {
+        // A lease exists, so the count is above 0 and the room can't be given up at the same time.
+        self.log.leases.fetch_add(1, Ordering::Relaxed);
+        Self {
+            log: self.log.clone(),
+            engine: self.engine.clone(),
+        }
+    }
+}
+
+impl Drop for RoomLease {
+    fn drop(&mut self) {
+        let mut rooms = self.engine.rooms.lock();
+        if self.log.leases.fetch_sub(1, Ordering::Relaxed) == 1
+            && rooms
+                .get(&self.log.id)
+                .is_some_and(|current| Arc::ptr_eq(current, &self.log))
+        {
+            rooms.remove(&self.log.id);
+            metrics::rooms(rooms.len());
+        }
+    }
+}
+
+/// An error with its causes, for a log line.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! A room's log while it is in use: its head, its newest entries, its members, and what waits for its commit.
+
+mod commit;
+mod state;
+mod submission;
+mod tail;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OnceCell};
+
+pub use submission::Receipt;
+pub(crate) use submission::{Sender, Submission, unavailable};
+pub(crate) use tail::{Batch, Frame};
+
+use crate::engine::{Engine, RoomLease};
+use crate::outbox::Closing;
+use crate::session::Session;
+use crate::{
+    CloseCode, Entry, Epoch, HistoryRange, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal, RoomId,
+    StoreError, StoreErrorKind,
+};
+use state::{CatchUp, LogState, Offered};
+
+/// A room in use. It is kept while somebody holds a [`RoomLease`] of it.
+#[derive(Debug)]
+pub(crate) struct RoomLog {
+    pub(crate) id: RoomId,
+    engine: Arc<Engine>,
+    pub(crate) leases: AtomicUsize,
+    epoch: OnceCell<Epoch>,
+    state: Mutex<LogState>,
+    /// Told when there is a place again among what waits for its commit.
+    space: Notify,
+    /// Held while the tail is filled from the store, so that a storm of returning members reads it once.
+    filling: tokio::sync::Mutex<()>,
+}
+
+/// The next piece for a member that lags.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The live stream goes on from here.
+    Live,
+    /// These are next; they begin with the one that was asked for, or with the first after `gap_to`.
+    Frames { frames: Vec<Frame>, gap_to: Option<u64> },
+}
+
+impl RoomLog {
+    pub(crate) fn new(id: RoomId, engine: Arc<Engine>) -> Self {
+        let state = Mutex::new(LogState::new(engine.limits.tail));
+        Self {
+            id,
+            engine,
+            leases: AtomicUsize::new(0),
+            epoch: OnceCell::new(),
+            state,
+            space: Notify::new(),
+            filling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Reads where the log stands, once. Creates the room if there is none. Cancel safe.
+    pub(crate) async fn open(&self) -> Result<&Epoch, StoreError> {
+        self.epoch
+            .get_or_try_init(|| async {
+                let epoch = self.engine.ids.epoch();
+                let head = self.engine.read(self.engine.store.create_room(&self.id, epoch)).await?;
+                self.state.lock().head = head.head;
+                Ok(head.epoch)
+            })
+            .await
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        self.state.lock().head
+    }
+
+    pub(crate) fn member_count(&self) -> usize {
+        self.state.lock().members.len()
+    }
+
+    /// Calls for each connection that is in the room.
+    pub(crate) fn for_each_member(&self, mut call: impl FnMut(&Arc<Session>)) {
+        self.state
+            .lock()
+            .members
+            .iter()
+            .for_each(|(_, member)| call(&member.session));
+    }
+
+    /// Adds a member; it gets the live stream once it has caught up. Returns its key and the head.
+    pub(crate) fn attach(&self, session: Arc<Session>, slot: u32) -> (usize, u64) {
+        let mut state = self.state.lock();
+        (state.attach(session, slot), state.head)
+    }
+
+    pub(crate) fn detach(&self, member: usize) {
+        self.state.lock().detach(member);
+    }
+
+    /// The next piece for a member that is to see `next`: from memory if it is there, else from the store. Cancel safe.
+    pub(crate) async fn catch_up(&self, member: usize, next: u64) -> Result<Piece, StoreError> {
+        let limits = &self.engine.limits;
+        // A quarter of what may be queued, so that live messages of other rooms find a place beside it.
+        let page = QueueLimit {
+            messages: limits.send_queue.messages.div_ceil(4),
+            bytes: limits.send_queue.bytes.div_ceil(4),
+        };
+        for attempt in 0.. {
+            match self.state.lock().catch_up(member, next, page) {
+                CatchUp::Live => return Ok(Piece::Live),
+                CatchUp::Frames(frames) => return Ok(Piece::Frames { frames, gap_to: None }),
+                CatchUp::Behind => {}
+            }
+            if attempt > 0 || !self.fill(next).await? {
+                break;
+            }
+        }
+        let after = next - 1;
+        let log = self
+            .read(
+                after,
+                PageLimit {
+                    entries: limits.history_page_max,
+                    bytes: page.bytes,
+                },
+            )
+            .await?;
+        let gap_to = (log.floor > after).then_some(log.floor);
+        Ok(Piece::Frames {
+            frames: log.entries.iter().map(Frame::of).collect(),
+            gap_to,
+        })
+    }
+
+    /// One page of the log, checked: it has no hole, and goes on where it should.
+    async fn read(&self, after: u64, limit: PageLimit) -> Result<crate::LogPage, StoreError> {
+        let page = self.engine.read(self.engine.store.log(&self.id, after, limit)).await?;
+        let mut next = after.max(page.floor) + 1;
+        for entry in &page.entries {
+            if entry.seq() != next || next > MAX_SEQ {
+                return Err(StoreError::new(StoreErrorKind::Refused, "the store's log has a hole"));
+            }
+            next += 1;
+        }
+        if page.entries.is_empty() && next <= page.head {
+            return Err(StoreError::new(
+                StoreErrorKind::Refused,
+                "the store's log ends before its head",
+            ));
+        }
+        Ok(page)
+    }
+
+    /// Fills the tail from the store, so that it holds `next`; false if the tail is too small for that.
+    async fn fill(&self, next: u64) -> Result<bool, StoreError> {
+        let capacity = self.engine.limits.tail.messages as u64;
+        let _one_at_a_time = self.filling.lock().await;
+        let (head, first, changes) = {
+            let state = self.state.lock();
+            (state.head, state.tail.first(), state.changes)
+        };
+        if first.is_some_and(|first| first <= next) {
+            return Ok(true);
+        }
+        if head.saturating_sub(next) >= capacity {
+            return Ok(false);
+        }
+        let last = first.map_or(head, |first| first - 1);
+        let mut entries = Vec::new();
+        let mut after = head.saturating_sub(capacity);
+        while after < last {
+            let wanted = usize::try_from(last - after).unwrap_or(usize::MAX);
+            let page = self.read(after, PageLimit::entries(wanted)).await?;
+            entries.extend(page.entries.into_iter().filter(|entry| entry.seq() <= last));
+            after = entries.last().map_or(page.floor, Entry::seq).max(page.floor);
+        }
+        let mut state = self.state.lock();
+        // An edit or a deletion came between: what was read may show what must not be shown any more.
+        let joins = state.tail.first().map_or(state.head, |first| first - 1) == last;
+        if joins && state.changes == changes {
+            state.tail.prepend(entries);
+        }
+        Ok(state.tail.first().is_some_and(|first| first <= next))
+    }
+
+    /// How far the log has been cut off by retention, if `next` isn't there any more.
+    pub(crate) async fn gap_before(&self, next: u64) -> Result<Option<u64>, StoreError> {
+        let held = |state: &LogState| next > state.head || state.tail.first().is_some_and(|first| first <= next);
+        if held(&self.state.lock()) || self.fill(next).await? {
+            return Ok(None);
+        }
+        let head = self.engine.read(self.engine.store.room(&self.id)).await?;
+        Ok(head.map(|head| head.floor).filter(|floor| *floor >= next))
+    }
+
+    /// The seq of the message with which the last `count` messages begin.
+    pub(crate) async fn start_of_last(&self, count: usize) -> Result<u64, StoreError> {
+        let head = self.head();
+        if count == 0 || head == 0 {
+            return Ok(head + 1);
+        }
+        self.fill(head).await?;
+        {
+            let state = self.state.lock();
+            let messages = state
+                .tail
+                .entries()
+                .rev()
+                .filter(|entry| matches!(entry, Entry::Message(_)));
+            if let Some(first) = messages
+                .take(count)
+                .map(Entry::seq)
+                .enumerate()
+                .filter(|(n, _)| n + 1 == count)
+                .last()
+            {
+                return Ok(first.1);
+            }
+        }
+        let newest = self.engine.store.history(&self.id, HistoryRange::Newest, count);
+        let page = self.engine.read(newest).await?;
+        Ok(page.messages.first().map_or(head + 1, |message| message.seq))
+    }
+
+    /// A message as it now is.
+    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let found = self.state.lock().tail.entries().find_map(|entry| match entry {
+            Entry::Message(message) if message.id == id => Some(message.clone()),
+            _ => None,
+        });
+        match found {
+            Some(message) => Ok(Some(message)),
+            None => self.engine.read(self.engine.store.message(&self.id, id)).await,
+        }
+    }
+
+    /// Gives up on this log, because the store contradicts what members were told. They are asked to come back, and find
+    /// the log as the store has it then.
+    fn break_up(&self) {
+        self.engine.forget(self);
+        let waiting = {
+            let mut state = self.state.lock();
+            for (_, member) in &state.members {
+                member.session.outbox.close(Closing {
+                    code: CloseCode::Unavailable,
+                    after: Some(std::time::Duration::from_secs(1)),
+                    finish: false,
+                });
+            }
+            state.break_up()
+        };
+        drop(waiting);
+        self.space.notify_waiters();
+    }
+}
+
+impl RoomLease {
+    /// Queues a message for its commit; waits while there is no place. The sender is told in any case. If the future is
+    /// dropped, the message is either queued or its sender told that it isn't known to be stored.
+    pub(crate) async fn submit(&self, mut submission: Submission) {
+        let log = self.log();
+        let limit = log.engine.limits.commit_queue;
+        loop {
+            let mut space = std::pin::pin!(log.space.notified());
+            space.as_mut().enable();
+            let offered = log.state.lock().offer(submission, limit);
+            match offered {
+                Offered::Queued => return,
+                Offered::StartCommitter => {
+                    commit::start(self.clone());
+                    return;
+                }
+                Offered::Broken(refused) => return refused.sender.tell(Err(unavailable())),
+                Offered::Full(refused) => submission = refused,
+            }
+            if tokio::time::timeout_at(submission.deadline, space).await.is_err() {
+                return submission.sender.tell(Err(unavailable()));
+            }
+        }
+    }
+}
+
+/// What a connection or a caller is told when the store fails.
+pub(crate) fn store_failed(room: &RoomId, error: &StoreError) -> Refusal {
+    tracing::warn!(%room, error = %crate::engine::Chain(error), "the store failed");
+    unavailable()
+}

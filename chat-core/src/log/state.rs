@@ -1,0 +1,197 @@
+//! What a room knows: decisions only, no waiting. [`RoomLog`](super::RoomLog) carries them out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::submission::Submission;
+use super::tail::{Batch, Frame, Tail};
+use crate::session::Session;
+use crate::{Entry, QueueLimit};
+
+/// A connection in a room.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) session: Arc<Session>,
+    /// Which of the connection's rooms this is.
+    pub(crate) slot: u32,
+    /// Whether it is catching up from the log: then nothing is pushed to it.
+    pub(crate) lagging: bool,
+}
+
+/// A room's head, newest entries, members and waiting messages.
+#[derive(Debug)]
+pub(crate) struct LogState {
+    pub(crate) head: u64,
+    pub(crate) tail: Tail,
+    pub(crate) members: Slab<Member>,
+    /// Rises with every edit and deletion, so that what was read from the store before is known to be out of date.
+    pub(crate) changes: u64,
+    /// What waits for its commit.
+    queue: VecDeque<Submission>,
+    queue_bytes: usize,
+    /// Whether a committer is at work: it takes what is queued.
+    committing: bool,
+    /// Whether the room can't go on, since the store contradicts what was told to members.
+    pub(crate) broken: bool,
+}
+
+/// How a lagging member goes on.
+#[derive(Debug)]
+pub(crate) enum CatchUp {
+    /// It has seen everything: the live stream goes on from here.
+    Live,
+    /// These are next.
+    Frames(Vec<Frame>),
+    /// What is next isn't in memory.
+    Behind,
+}
+
+/// What became of a submission that was offered.
+#[derive(Debug)]
+pub(crate) enum Offered {
+    /// It is queued.
+    Queued,
+    /// It is queued, and a committer must be started.
+    StartCommitter,
+    /// There is no place.
+    Full(Submission),
+    /// The room is broken.
+    Broken(Submission),
+}
+
+impl LogState {
+    pub(crate) fn new(tail: QueueLimit) -> Self {
+        Self {
+            head: 0,
+            tail: Tail::new(tail),
+            members: Slab::new(),
+            changes: 0,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            committing: false,
+            broken: false,
+        }
+    }
+
+    /// Adds a member, to begin with a lagging one: whatever it is to see first, it fetches by itself, and what is
+    /// committed meanwhile it finds in the log. So there is no window between replay and live.
+    pub(crate) fn attach(&mut self, session: Arc<Session>, slot: u32) -> usize {
+        self.members.insert(Member {
+            session,
+            slot,
+            lagging: true,
+        })
+    }
+
+    pub(crate) fn detach(&mut self, member: usize) {
+        self.members.try_remove(member);
+        if self.members.is_empty() {
+            self.members = Slab::new();
+        }
+    }
+
+    /// Takes in the log's next entries and sends them to all members that are not lagging. Returns how many members
+    /// began to lag.
+    pub(crate) fn enter(&mut self, entries: Vec<Entry>) -> usize {
+        let Some(last) = entries.last() else { return 0 };
+        self.head = last.seq();
+        self.changes += entries.iter().filter(|entry| entry.target().is_some()).count() as u64;
+        if self.members.is_empty() {
+            // Nobody to tell. Were entries left out in between, the tail would have a hole.
+            self.tail.clear();
+            return 0;
+        }
+        let mut frames = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let frame = Frame::of(&entry);
+            frames.push(frame.clone());
+            self.tail.push(entry, frame);
+        }
+        let batch = Arc::new(Batch::new(frames));
+        let mut lagging = 0;
+        for (_, member) in &mut self.members {
+            if !member.lagging && !member.session.outbox.push_batch(member.slot, &batch) {
+                member.lagging = true;
+                lagging += 1;
+            }
+        }
+        lagging
+    }
+
+    /// Goes on behind entries that can't be had any more: members find the gap when they catch up.
+    pub(crate) fn jump(&mut self, head: u64) {
+        self.head = head;
+        self.changes += 1;
+        self.tail.clear();
+        for (_, member) in &mut self.members {
+            if !member.lagging {
+                member.lagging = true;
+                member
+                    .session
+                    .outbox
+                    .push(crate::outbox::Item::Lagging { slot: member.slot });
+            }
+        }
+    }
+
+    /// What comes next for a lagging member that is to see `next`. With [`CatchUp::Live`] it lags no longer.
+    pub(crate) fn catch_up(&mut self, member: usize, next: u64, limit: QueueLimit) -> CatchUp {
+        if next > self.head {
+            if let Some(member) = self.members.get_mut(member) {
+                member.lagging = false;
+            }
+            return CatchUp::Live;
+        }
+        match self.tail.frames(next, limit) {
+            Some(frames) => CatchUp::Frames(frames),
+            None => CatchUp::Behind,
+        }
+    }
+
+    /// Queues a message for its commit.
+    pub(crate) fn offer(&mut self, submission: Submission, limit: QueueLimit) -> Offered {
+        if self.broken {
+            return Offered::Broken(submission);
+        }
+        // One always fits into an empty queue, however large.
+        let full = self.queue.len() >= limit.messages || self.queue_bytes + submission.bytes > limit.bytes;
+        if full && !self.queue.is_empty() {
+            return Offered::Full(submission);
+        }
+        self.queue_bytes += submission.bytes;
+        self.queue.push_back(submission);
+        if std::mem::replace(&mut self.committing, true) {
+            Offered::Queued
+        } else {
+            Offered::StartCommitter
+        }
+    }
+
+    /// Takes the next of the queue for the committer, which holds `count` messages of `bytes` already.
+    pub(crate) fn take_next(&mut self, count: usize, bytes: usize, limit: QueueLimit) -> Option<Submission> {
+        let next = self.queue.front()?;
+        if count > 0 && (count >= limit.messages || bytes + next.bytes > limit.bytes) {
+            return None;
+        }
+        self.queue_bytes -= next.bytes;
+        self.queue.pop_front()
+    }
+
+    /// The committer rests, if there is nothing to do.
+    pub(crate) fn rest(&mut self) -> bool {
+        if !self.queue.is_empty() {
+            return false;
+        }
+        self.committing = false;
+        true
+    }
+
+    /// Gives up: nothing is taken any more, and what waits is handed back.
+    pub(crate) fn break_up(&mut self) -> VecDeque<Submission> {
+        self.broken = true;
+        self.queue_bytes = 0;
+        std::mem::take(&mut self.queue)
+    }
+}

@@ -1,0 +1,304 @@
+//! The newest part of a room's log, kept in memory, and the frames that carry it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{Entry, QueueLimit, wire};
+
+/// One entry as it goes over the wire, encoded once and shared by everybody who gets it.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) seq: u64,
+    pub(crate) bytes: Bytes,
+    /// Whether plain connections get it: messages only, and no tombstones.
+    pub(crate) plain: bool,
+}
+
+impl Frame {
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let (bytes, plain) = match entry {
+            Entry::Message(message) => (wire::message(message), !message.deleted),
+            Entry::Edit(edit) => (wire::edit(edit), false),
+            Entry::Delete(deletion) => (wire::deletion(deletion), false),
+        };
+        Self {
+            seq: entry.seq(),
+            bytes,
+            plain,
+        }
+    }
+}
+
+/// New entries of a room that go to all its members: at least one, without holes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(crate) fn new(frames: Vec<Frame>) -> Self {
+        let bytes = frames.iter().map(|frame| frame.bytes.len()).sum();
+        Self { frames, bytes }
+    }
+
+    pub(crate) fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The newest entries of a log, without holes up to its head, each as it now is.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    entries: VecDeque<(Entry, Frame)>,
+    bytes: usize,
+    limit: QueueLimit,
+}
+
+impl Tail {
+    pub(crate) fn new(limit: QueueLimit) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            limit,
+        }
+    }
+
+    /// The oldest seq that is held.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|(_, frame)| frame.seq)
+    }
+
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().map(|(entry, _)| entry)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// Adds the log's next entry, and brings the message that it is about up to date.
+    pub(crate) fn push(&mut self, entry: Entry, frame: Frame) {
+        self.update_target(&entry);
+        self.bytes += frame.bytes.len();
+        self.entries.push_back((entry, frame));
+        while self.entries.len() > self.limit.messages || self.bytes > self.limit.bytes {
+            match self.entries.pop_front() {
+                Some((_, frame)) => self.bytes -= frame.bytes.len(),
+                None => break,
+            }
+        }
+    }
+
+    /// Puts older entries before what is held, the newest of them first, as many as the limit allows.
+    pub(crate) fn prepend(&mut self, older: Vec<Entry>) {
+        for entry in older.into_iter().rev() {
+            let frame = Frame::of(&entry);
+            if self.entries.len() >= self.limit.messages || self.bytes + frame.bytes.len() > self.limit.bytes {
+                break;
+            }
+            self.bytes += frame.bytes.len();
+            self.entries.push_front((entry, frame));
+        }
+    }
+
+    /// The frames from `from` on, as many as the limit allows but at least one; `None` if `from` isn't held.
+    pub(crate) fn frames(&self, from: u64, limit: QueueLimit) -> Option<Vec<Frame>> {
+        let first = self.first()?;
+        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
+        let mut bytes = 0;
+        let frames: Vec<Frame> = self
+            .entries
+            .range(skip.min(self.entries.len())..)
+            .map(|(_, frame)| frame)
+            .take(limit.messages)
+            .take_while(|frame| {
+                let fits = bytes == 0 || bytes + frame.bytes.len() <= limit.bytes;
+                bytes += frame.bytes.len();
+                fits
+            })
+            .cloned()
+            .collect();
+        (!frames.is_empty()).then_some(frames)
+    }
+
+    /// A replay shows each message as it now is, and an edit with what the message now says.
+    fn update_target(&mut self, change: &Entry) {
+        let Some(target) = change.target() else { return };
+        let Some(first) = self.first() else { return };
+        // Edits of a message come after it, so nothing before the message is about it; but the message itself may
+        // have fallen off the tail while edits of it are still held.
+        let skip = usize::try_from(target.saturating_sub(first))
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len());
+        for (entry, frame) in self.entries.range_mut(skip..) {
+            match (&mut *entry, change) {
+                (Entry::Message(message), Entry::Edit(edit)) if message.seq == target => {
+                    message.content.clone_from(&edit.content);
+                    message.edited_at = Some(edit.at);
+                }
+                (Entry::Message(message), Entry::Delete(_)) if message.seq == target => message.bury(),
+                (Entry::Edit(older), Entry::Edit(edit)) if older.target == target => {
+                    older.content.clone_from(&edit.content);
+                }
+                (Entry::Edit(older), Entry::Delete(_)) if older.target == target => older.content = None,
+                _ => continue,
+            }
+            self.bytes -= frame.bytes.len();
+            *frame = Frame::of(entry);
+            self.bytes += frame.bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Deletion, Edit, Message, MessageId, RoomId, Timestamp, User};
+
+    fn id(n: u64) -> MessageId {
+        MessageId::from_u128(n.into())
+    }
+
+    fn message(seq: u64, content: &str) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        let mut message = Message::new(id(seq), room, seq, user, Timestamp::default());
+        message.content = Some(content.into());
+        Entry::Message(message)
+    }
+
+    fn edit(seq: u64, target: u64, content: &str) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        let mut edit = Edit::new(id(seq), room, seq, (id(target), target), user, Timestamp::default());
+        edit.content = Some(content.into());
+        Entry::Edit(edit)
+    }
+
+    fn delete(seq: u64, target: u64) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        Entry::Delete(Deletion::new(
+            id(seq),
+            room,
+            seq,
+            (id(target), target),
+            user,
+            Timestamp::default(),
+        ))
+    }
+
+    fn tail(messages: usize, entries: Vec<Entry>) -> Tail {
+        let mut tail = Tail::new(QueueLimit {
+            messages,
+            bytes: 1 << 20,
+        });
+        for entry in entries {
+            let frame = Frame::of(&entry);
+            tail.push(entry, frame);
+        }
+        tail
+    }
+
+    fn text(tail: &Tail) -> String {
+        let frames = tail
+            .frames(
+                tail.first().unwrap(),
+                QueueLimit {
+                    messages: 99,
+                    bytes: 1 << 20,
+                },
+            )
+            .unwrap();
+        frames
+            .iter()
+            .map(|frame| String::from_utf8_lossy(&frame.bytes).into_owned())
+            .collect()
+    }
+
+    const ALL: QueueLimit = QueueLimit {
+        messages: 99,
+        bytes: 1 << 20,
+    };
+
+    #[test]
+    fn holds_the_newest_within_its_limit() {
+        let tail = tail(3, (1..=5).map(|seq| message(seq, "x")).collect());
+        assert_eq!(tail.first(), Some(3));
+        assert!(tail.frames(2, ALL).is_none());
+        assert!(tail.frames(6, ALL).is_none());
+        let seqs = |from, limit| {
+            tail.frames(from, limit)
+                .unwrap()
+                .iter()
+                .map(|f| f.seq)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seqs(3, ALL), [3, 4, 5]);
+        assert_eq!(seqs(5, ALL), [5]);
+        assert_eq!(
+            seqs(
+                3,
+                QueueLimit {
+                    messages: 2,
+                    bytes: 1 << 20
+                }
+            ),
+            [3, 4]
+        );
+        assert_eq!(
+            seqs(3, QueueLimit { messages: 9, bytes: 1 }),
+            [3],
+            "never less than one"
+        );
+    }
+
+    #[test]
+    fn older_entries_go_in_front_as_far_as_they_fit() {
+        let mut tail = tail(4, vec![message(5, "x")]);
+        tail.prepend((1..=4).map(|seq| message(seq, "x")).collect());
+        assert_eq!(tail.first(), Some(2));
+        assert_eq!(tail.frames(2, ALL).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn an_edit_changes_the_message_and_older_edits() {
+        let tail = tail(9, vec![message(1, "first"), edit(2, 1, "second"), edit(3, 1, "third")]);
+        assert!(!text(&tail).contains("first") && !text(&tail).contains("second"));
+        assert_eq!(text(&tail).matches("third").count(), 3);
+    }
+
+    #[test]
+    fn nothing_of_a_deleted_message_is_left() {
+        let tail = tail(
+            9,
+            vec![
+                message(1, "secret"),
+                message(2, "other"),
+                edit(3, 1, "secret too"),
+                delete(4, 1),
+            ],
+        );
+        assert!(!text(&tail).contains("secret"), "{}", text(&tail));
+        assert!(text(&tail).contains("other"));
+        assert!(
+            !tail.frames(1, ALL).unwrap()[0].plain,
+            "a tombstone is not for plain connections"
+        );
+    }
+
+    #[test]
+    fn an_edit_whose_message_fell_off_is_still_brought_up_to_date() {
+        let tail = tail(2, vec![message(1, "secret"), edit(2, 1, "secret too"), delete(3, 1)]);
+        assert_eq!(tail.first(), Some(2));
+        assert!(!text(&tail).contains("secret"));
+    }
+}

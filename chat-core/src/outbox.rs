@@ -1,0 +1,267 @@
+//! What waits to be sent to one connection.
+//!
+//! Rooms push into it and never wait; the connection's own task drains it. It is bounded in messages and in bytes: a
+//! batch that doesn't fit is not queued, and the room is told to leave this member to catch up from the log.
+//! A tokio channel would cost 800 bytes while idle, and can neither count bytes nor be drained at once.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::log::{Batch, RoomLog};
+use crate::{CloseCode, QueueLimit};
+
+/// A queue that grew beyond this many items gives its memory back once it is drained.
+const KEPT_ITEMS: usize = 32;
+
+/// One thing to be sent, or to be known before what comes after it is sent.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// New entries of the room in this slot.
+    Batch { slot: u32, batch: Arc<Batch> },
+    /// An answer to this connection alone.
+    Reply(Bytes),
+    /// A sign of life is wanted.
+    Ping,
+    /// A room was joined: it takes this slot and begins after `next - 1`. Its frames follow.
+    Attach(Box<Attach>),
+    /// A room was left: its slot is free.
+    Detach { slot: u32 },
+    /// The room in this slot sends nothing more until the connection has caught up.
+    Lagging { slot: u32 },
+}
+
+/// The beginning of a room's stream.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    pub(crate) slot: u32,
+    pub(crate) room: Arc<RoomLog>,
+    /// Under which key the room knows the member.
+    pub(crate) member: usize,
+    /// The first seq that the client is to see.
+    pub(crate) next: u64,
+    /// The last one that belongs to the replay: the head when it joined.
+    pub(crate) goal: u64,
+    /// Frames that come before: `joined` or `hello`, and a gap.
+    pub(crate) frames: Vec<Bytes>,
+}
+
+/// How the connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) code: CloseCode,
+    /// When to come back.
+    pub(crate) after: Option<Duration>,
+    /// Whether messages that were accepted are acknowledged first.
+    pub(crate) finish: bool,
+}
+
+/// The queue, shared by the connection's task, its rooms and the hub.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limit: QueueLimit,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Item>,
+    /// What batches take, in the queue and in the hands of the writer.
+    live: Load,
+    /// What the writer took last, subtracted when it comes again.
+    taken: Load,
+    /// Bytes of replies that are not yet written, in the queue and in the hands of the writer.
+    replies: usize,
+    taken_replies: usize,
+    /// Messages of this connection that wait for their commit.
+    in_flight: usize,
+    /// The connection's task. It drives reading and writing both, so there is but one to wake.
+    waker: Option<Waker>,
+    closing: Option<Closing>,
+    /// Set when nothing is to be waited for any more.
+    cut: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    messages: usize,
+    bytes: usize,
+}
+
+/// What the writer finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The items are in the writer's hands.
+    Items,
+    /// Nothing to send now.
+    Nothing,
+    /// Nothing to send ever more: say goodbye.
+    End(Closing),
+    /// Give up at once.
+    Cut,
+}
+
+impl Outbox {
+    pub(crate) fn new(limit: QueueLimit) -> Self {
+        Self {
+            limit,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Queues a room's new entries. If they don't fit it queues the mark that the slot lags, and returns false: then
+    /// the room pushes nothing more for this member.
+    pub(crate) fn push_batch(&self, slot: u32, batch: &Arc<Batch>) -> bool {
+        let mut state = self.state.lock();
+        let messages = state.live.messages + batch.len();
+        let bytes = state.live.bytes + batch.bytes();
+        let fits = messages <= self.limit.messages && bytes <= self.limit.bytes;
+        if fits {
+            state.live = Load { messages, bytes };
+            state.queue.push_back(Item::Batch {
+                slot,
+                batch: batch.clone(),
+            });
+        } else {
+            state.queue.push_back(Item::Lagging { slot });
+        }
+        wake(state);
+        fits
+    }
+
+    /// Queues what isn't a batch. Its amount is bounded by what the connection may have under way.
+    pub(crate) fn push(&self, item: Item) {
+        let mut state = self.state.lock();
+        if let Item::Reply(frame) = &item {
+            state.replies += frame.len();
+        }
+        state.queue.push_back(item);
+        wake(state);
+    }
+
+    /// A message of this connection was handed to its room.
+    pub(crate) fn begin(&self) {
+        self.state.lock().in_flight += 1;
+    }
+
+    /// A message that was begun is settled; `answer` is what the client is told.
+    pub(crate) fn finish(&self, answer: Option<Bytes>) {
+        let mut state = self.state.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(frame) = answer {
+            state.replies += frame.len();
+            state.queue.push_back(Item::Reply(frame));
+        }
+        wake(state);
+    }
+
+    /// Closes the connection once what is queued is sent. The first call counts.
+    pub(crate) fn close(&self, closing: Closing) {
+        let mut state = self.state.lock();
+        state.closing.get_or_insert(closing);
+        wake(state);
+    }
+
+    /// Ends the connection without waiting for anything.
+    pub(crate) fn cut(&self) {
+        let mut state = self.state.lock();
+        state.cut = true;
+        wake(state);
+    }
+
+    /// Whether the connection is about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        let state = self.state.lock();
+        state.closing.is_some() || state.cut
+    }
+
+    /// Waits until the connection may have another request under way: fewer than `in_flight` uncommitted messages, and
+    /// answers that the client takes.
+    pub(crate) async fn capacity(&self, in_flight: usize) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let answers = state.replies < self.limit.bytes && state.queue.len() < 4 * self.limit.messages;
+            if state.in_flight < in_flight && answers {
+                return Poll::Ready(());
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Hands all that is queued to the writer, in order; `into` must be empty. What it took before counts as sent.
+    /// With `wait`, is ready only when there is something to do. Cancel safe.
+    pub(crate) async fn take(&self, into: &mut VecDeque<Item>, wait: bool) -> Taken {
+        if into.capacity() > KEPT_ITEMS {
+            *into = VecDeque::new();
+        }
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let State {
+                live,
+                taken,
+                replies,
+                taken_replies,
+                ..
+            } = &mut *state;
+            live.messages -= taken.messages;
+            live.bytes -= taken.bytes;
+            *replies -= *taken_replies;
+            *taken = *live;
+            *taken_replies = *replies;
+            if state.cut {
+                return Poll::Ready(Taken::Cut);
+            }
+            if !state.queue.is_empty() {
+                std::mem::swap(&mut state.queue, into);
+                return Poll::Ready(Taken::Items);
+            }
+            if let Some(closing) = state.closing
+                && (state.in_flight == 0 || !closing.finish)
+            {
+                return Poll::Ready(Taken::End(closing));
+            }
+            if !wait {
+                return Poll::Ready(Taken::Nothing);
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready when the connection is to be given up.
+    pub(crate) async fn cut_off(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.cut {
+                return Poll::Ready(());
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+fn register(state: &mut State, cx: &Context<'_>) {
+    if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        state.waker = Some(cx.waker().clone());
+    }
+}
+
+/// Wakes the connection's task, with the lock released before. The waker is taken: a task that was woken registers
+/// again when it is polled, and until then further wakes would be for nothing.
+fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,379 @@
+//! What a client asks for: one request after the other, in the order in which they came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::Session;
+use crate::engine::{Engine, RoomLease};
+use crate::log::{Sender, store_failed};
+use crate::outbox::{Attach, Closing, Item};
+use crate::rate::TokenBucket;
+use crate::verbs::{bad, range};
+use crate::wire::{self, ClientFrame, GapReason, HelloRoom, RequestId, Resume};
+use crate::{CloseCode, ErrorCode, Protocol, Refusal, RoomId, Start, metrics};
+
+/// So many frames in a row that are none of the protocol end a connection.
+const BAD_FRAMES: u32 = 10;
+
+/// So many bursts of refused frames, in a row, are far above the rate.
+const REFUSED_BURSTS: u32 = 5;
+
+/// What a connection asked for and has: its rooms, and how much it may ask yet.
+pub(super) struct Requests {
+    engine: Arc<Engine>,
+    session: Arc<Session>,
+    bucket: Option<TokenBucket>,
+    /// Frames refused since one was let through.
+    refused: u32,
+    /// Frames in a row that were none of the protocol.
+    bad: u32,
+    rooms: Slab<Joined>,
+}
+
+struct Joined {
+    lease: RoomLease,
+    member: usize,
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        for (_, joined) in &self.rooms {
+            joined.lease.log().detach(joined.member);
+        }
+    }
+}
+
+/// What a join found.
+struct Entry {
+    head: u64,
+    resume: Resume,
+}
+
+impl Requests {
+    pub(super) fn new(engine: Arc<Engine>, session: Arc<Session>, now: Instant) -> Self {
+        let bucket = engine.limits.rate.map(|rate| TokenBucket::new(rate, now));
+        Self {
+            engine,
+            session,
+            bucket,
+            refused: 0,
+            bad: 0,
+            rooms: Slab::new(),
+        }
+    }
+
+    /// Waits until another request may be under way.
+    pub(super) async fn capacity(&self) {
+        self.session.outbox.capacity(self.engine.limits.in_flight).await;
+    }
+
+    /// Greets the client and puts it into its first room, which the policy was asked about before.
+    pub(super) async fn begin(&mut self, room: Option<RoomLease>, start: Start) -> Result<(), Closing> {
+        let Some(lease) = room else {
+            self.reply(wire::hello(&self.session.user, &self.engine.limits, &[]));
+            return Ok(());
+        };
+        let (user, engine) = (self.session.user.clone(), self.engine.clone());
+        let protocol = self.session.protocol;
+        let hello = |lease: &RoomLease, epoch: &crate::Epoch, entry: &Entry| {
+            let room = HelloRoom {
+                room_id: &lease.log().id,
+                epoch,
+                head: entry.head,
+                resume: entry.resume,
+            };
+            (protocol == Protocol::V1).then(|| wire::hello(&user, &engine.limits, &[room]))
+        };
+        self.enter(lease, start, hello)
+            .await
+            .map_err(|refusal| Closing::of(&refusal))
+    }
+
+    /// Does what a frame asks for. An error closes the connection.
+    pub(super) async fn handle(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
+        metrics::received();
+        match self.session.protocol {
+            Protocol::Plain => self.handle_plain(text, now).await,
+            Protocol::V1 => self.handle_v1(text, now).await,
+        }
+    }
+
+    async fn handle_plain(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
+        if let Err(wait) = self.take_token(now) {
+            metrics::refused(ErrorCode::RateLimited);
+            return Err(Closing {
+                code: CloseCode::RateLimited,
+                after: Some(wait),
+                finish: true,
+            });
+        }
+        let draft = wire::parse_plain(text).map_err(|rejected| {
+            tracing::debug!(reason = rejected.message, "a frame was none of the protocol");
+            Closing {
+                code: CloseCode::BadRequest,
+                after: None,
+                finish: true,
+            }
+        })?;
+        if let Some((_, joined)) = self.rooms.iter().next() {
+            let room = joined.lease.log().id.clone();
+            let sender = Sender::session(self.session.clone(), None, room);
+            self.engine
+                .send(&joined.lease, &self.session.user, draft, false, sender)
+                .await;
+        }
+        Ok(())
+    }
+
+    async fn handle_v1(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
+        let parsed = wire::parse_v1(text);
+        if let Err(wait) = self.take_token(now) {
+            self.refused += 1;
+            let burst = self.engine.limits.rate.map_or(0, |rate| rate.burst);
+            if self.refused > burst.saturating_mul(REFUSED_BURSTS) {
+                return Err(Closing {
+                    code: CloseCode::RateLimited,
+                    after: Some(wait.max(SECOND)),
+                    finish: true,
+                });
+            }
+            let id = match parsed {
+                Ok(frame) => frame.into_id(),
+                Err(rejected) => rejected.id,
+            };
+            let refusal = Refusal::new(ErrorCode::RateLimited, "too many frames").retry_after(wait);
+            self.refuse(id.as_ref(), &refusal);
+            return Ok(());
+        }
+        self.refused = 0;
+        let frame = match parsed {
+            Ok(frame) => frame,
+            Err(rejected) => return self.bad_frame(rejected.id.as_ref(), rejected.message),
+        };
+        let (id, result) = match frame {
+            ClientFrame::Join(mut join) => {
+                let result = match join.start() {
+                    Some(start) => self.join(join.id.as_ref(), &join.room_id, start).await,
+                    None => Err(bad("at most one of since and last may be given")),
+                };
+                (join.id, result)
+            }
+            ClientFrame::Leave(leave) => {
+                let result = self.leave(leave.id.as_ref(), leave.room_id.as_ref());
+                (leave.id, result)
+            }
+            ClientFrame::Send(send) => {
+                let result = match self.joined(send.room_id.as_ref()) {
+                    Ok((_, joined)) => {
+                        let sender = self.sender(send.id.clone(), joined);
+                        self.engine
+                            .send(&joined.lease, &self.session.user, send.draft.into(), false, sender)
+                            .await;
+                        Ok(())
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                (send.id, result)
+            }
+            ClientFrame::Edit(edit) => {
+                let result = match self.joined(edit.room_id.as_ref()) {
+                    Ok((_, joined)) => {
+                        let sender = self.sender(edit.id.clone(), joined);
+                        self.engine
+                            .edit(&joined.lease, &self.session.user, edit.msg, edit.content, sender)
+                            .await;
+                        Ok(())
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                (edit.id, result)
+            }
+            ClientFrame::Delete(delete) => {
+                let result = match self.joined(delete.room_id.as_ref()) {
+                    Ok((_, joined)) => {
+                        let sender = self.sender(delete.id.clone(), joined);
+                        self.engine
+                            .delete(&joined.lease, &self.session.user, delete.msg, sender)
+                            .await;
+                        Ok(())
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                (delete.id, result)
+            }
+            ClientFrame::History(history) => {
+                let result = self.history(&history).await;
+                (history.id, result)
+            }
+            ClientFrame::Ping(ping) => {
+                self.reply(wire::pong(ping.id.as_ref()));
+                (None, Ok(()))
+            }
+            ClientFrame::Unknown => (None, Ok(())),
+        };
+        match result {
+            Err(refusal) if refusal.code == ErrorCode::BadRequest => {
+                self.bad_frame(id.as_ref(), refusal.message.into_owned())
+            }
+            Err(refusal) => {
+                self.bad = 0;
+                self.refuse(id.as_ref(), &refusal);
+                Ok(())
+            }
+            Ok(()) => {
+                self.bad = 0;
+                Ok(())
+            }
+        }
+    }
+
+    async fn join(&mut self, id: Option<&RequestId>, room: &RoomId, start: Start) -> Result<(), Refusal> {
+        self.engine.check_room_id(room)?;
+        self.engine.check_start(&start)?;
+        let again = self.slot(room);
+        let limit = self.engine.limits.rooms_per_connection;
+        if again.is_none() && self.rooms.len() >= limit {
+            return Err(Refusal::new(
+                ErrorCode::TooManyRooms,
+                format!("one connection may be in {limit} rooms at a time"),
+            ));
+        }
+        self.engine.check_join(&self.session.user, room, &start).await?;
+        let lease = self.engine.open(room).await?;
+        if let Some(slot) = again {
+            // Joined anew, from where the client now says it stands.
+            self.detach(slot);
+        }
+        let joined = |lease: &RoomLease, epoch: &crate::Epoch, entry: &Entry| {
+            Some(wire::joined(id, &lease.log().id, epoch, entry.head, entry.resume))
+        };
+        self.enter(lease, start, joined).await
+    }
+
+    /// Puts the connection into the room. What it is to see first, its own task fetches.
+    async fn enter(
+        &mut self,
+        lease: RoomLease,
+        start: Start,
+        answer: impl Fn(&RoomLease, &crate::Epoch, &Entry) -> Option<bytes::Bytes>,
+    ) -> Result<(), Refusal> {
+        let log = lease.log().clone();
+        let failed = |error| store_failed(&log.id, &error);
+        let epoch = log.open().await.map_err(failed)?;
+        // `None`: the live stream alone.
+        let (next, resume) = match &start {
+            Start::Live => (None, Resume::Fresh),
+            Start::Last(count) => (Some(log.start_of_last(*count).await.map_err(failed)?), Resume::Fresh),
+            // A log that is shorter than what the client has seen isn't the one it saw.
+            Start::Since(cursor) if cursor.epoch != *epoch || cursor.seq > log.head() => (None, Resume::Gap),
+            Start::Since(cursor) => {
+                let next = cursor.seq + 1;
+                let gap = log.gap_before(next).await.map_err(failed)?;
+                (Some(next), if gap.is_some() { Resume::Gap } else { Resume::Ok })
+            }
+        };
+        let slot = self.rooms.vacant_key();
+        let number = u32::try_from(slot).map_err(|_| bad("too many rooms"))?;
+        let (member, head) = log.attach(self.session.clone(), number);
+        let entry = Entry { head, resume };
+        let mut frames: Vec<_> = answer(&lease, epoch, &entry).into_iter().collect();
+        if resume == Resume::Gap && next.is_none() && self.session.protocol == Protocol::V1 {
+            frames.push(wire::gap(&log.id, None, GapReason::Epoch));
+        }
+        self.rooms.insert(Joined { lease, member });
+        let next = next.unwrap_or(head + 1);
+        let attach = Attach {
+            slot: number,
+            room: log,
+            member,
+            next,
+            goal: head,
+            frames,
+        };
+        self.session.outbox.push(Item::Attach(Box::new(attach)));
+        Ok(())
+    }
+
+    fn leave(&mut self, id: Option<&RequestId>, room: Option<&RoomId>) -> Result<(), Refusal> {
+        let (slot, joined) = self.joined(room)?;
+        let left = wire::left(id, &joined.lease.log().id);
+        self.detach(slot);
+        self.reply(left);
+        Ok(())
+    }
+
+    fn detach(&mut self, slot: usize) {
+        if let Some(joined) = self.rooms.try_remove(slot) {
+            joined.lease.log().detach(joined.member);
+            self.session.outbox.push(Item::Detach { slot: slot as u32 });
+        }
+        if self.rooms.is_empty() {
+            self.rooms = Slab::new();
+        }
+    }
+
+    async fn history(&self, history: &wire::History) -> Result<(), Refusal> {
+        let (_, joined) = self.joined(history.room_id.as_ref())?;
+        let range = range(history.before, history.after)?;
+        self.engine.page(history.limit)?;
+        let room = &joined.lease.log().id;
+        self.engine.policy.history(&self.session.user, room).await?;
+        let page = self.engine.history(room, range, history.limit).await?;
+        self.reply(wire::history(history.id.as_ref(), room, &page));
+        Ok(())
+    }
+
+    /// The room that a request is about; it may be left out while there is exactly one.
+    fn joined(&self, room: Option<&RoomId>) -> Result<(usize, &Joined), Refusal> {
+        let slot = match room {
+            Some(room) => self.slot(room),
+            None if self.rooms.len() == 1 => self.rooms.iter().next().map(|(slot, _)| slot),
+            None if self.rooms.is_empty() => None,
+            None => return Err(bad("room_id is missing, and the connection is in more than one room")),
+        };
+        slot.and_then(|slot| Some((slot, self.rooms.get(slot)?)))
+            .ok_or_else(|| Refusal::new(ErrorCode::NotJoined, "the connection is not in that room"))
+    }
+
+    fn slot(&self, room: &RoomId) -> Option<usize> {
+        self.rooms
+            .iter()
+            .find(|(_, joined)| joined.lease.log().id == *room)
+            .map(|(slot, _)| slot)
+    }
+
+    fn sender(&self, id: Option<RequestId>, joined: &Joined) -> Sender {
+        Sender::session(self.session.clone(), id, joined.lease.log().id.clone())
+    }
+
+    fn take_token(&mut self, now: Instant) -> Result<(), Duration> {
+        self.bucket.as_mut().map_or(Ok(()), |bucket| bucket.take(now))
+    }
+
+    fn bad_frame(&mut self, id: Option<&RequestId>, message: String) -> Result<(), Closing> {
+        self.bad += 1;
+        self.refuse(id, &bad(message));
+        if self.bad >= BAD_FRAMES {
+            return Err(Closing {
+                code: CloseCode::BadRequest,
+                after: None,
+                finish: true,
+            });
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, id: Option<&RequestId>, refusal: &Refusal) {
+        metrics::refused(refusal.code);
+        self.reply(wire::err(id, refusal));
+    }
+
+    fn reply(&self, frame: bytes::Bytes) {
+        self.session.outbox.push(Item::Reply(frame));
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,227 @@
+//! What a user does in a room, checked against limits and policy: the same for connections and for HTTP.
+
+use tokio::time::Instant;
+
+use crate::engine::{Engine, RoomLease};
+use crate::log::{Sender, Submission, store_failed};
+use crate::{
+    Change, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start, User,
+};
+
+impl Engine {
+    /// Whether a room of this name may be joined or spoken in.
+    pub(crate) fn check_room_id(&self, id: &RoomId) -> Result<(), Refusal> {
+        match id.as_str().chars().find(|c| !(self.limits.room_id_char)(*c)) {
+            Some(c) => Err(bad(format!(
+                "the room id holds the character {c:?}, which is not allowed here"
+            ))),
+            None if matches!(id.as_str(), "." | "..") => Err(bad("a room id can't be . or ..")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a join may begin so.
+    pub(crate) fn check_start(&self, start: &Start) -> Result<(), Refusal> {
+        let most = self.limits.history_page_max;
+        match start {
+            Start::Last(count) if *count > most => Err(bad(format!("last is {count}; allowed are at most {most}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the user may be in the room, and see what the join asks for.
+    pub(crate) async fn check_join(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
+        self.policy.join(user, room).await?;
+        if *start != Start::Live {
+            self.policy.history(user, room).await?;
+        }
+        Ok(())
+    }
+
+    /// The user sends a message: asks the policy, unless it is the server's own, and queues it.
+    pub(crate) async fn send(&self, room: &RoomLease, user: &User, mut draft: Draft, own: bool, sender: Sender) {
+        let ready = async {
+            self.check_draft(&draft)?;
+            let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
+            if !own {
+                let nonce = draft.nonce.clone();
+                self.policy.send(user, &room.log().id, &mut draft).await?;
+                draft.nonce = nonce;
+                self.check_draft(&draft)?;
+            }
+            if let Some(id) = draft.reply_to
+                && self.message(room, id).await?.is_none()
+            {
+                return Err(Refusal::new(
+                    ErrorCode::NotFound,
+                    "reply_to names no message of this room",
+                ));
+            }
+            let nonce = draft.nonce.take().zip(fingerprint);
+            Ok(Change::Message {
+                content: draft.content,
+                data: draft.data,
+                reply_to: draft.reply_to,
+                nonce,
+            })
+        };
+        self.submit(room, user, ready.await, sender).await;
+    }
+
+    /// The user changes a message.
+    pub(crate) async fn edit(
+        &self,
+        room: &RoomLease,
+        user: &User,
+        message: MessageId,
+        mut content: String,
+        sender: Sender,
+    ) {
+        let ready = async {
+            self.check_content(&content)?;
+            let current = self.live_message(room, message).await?;
+            self.policy.edit(user, &current, &mut content).await?;
+            self.check_content(&content)?;
+            Ok(Change::Edit { message, content })
+        };
+        self.submit(room, user, ready.await, sender).await;
+    }
+
+    /// The user deletes a message.
+    pub(crate) async fn delete(&self, room: &RoomLease, user: &User, message: MessageId, sender: Sender) {
+        let ready = async {
+            let current = self.live_message(room, message).await?;
+            self.policy.delete(user, &current).await?;
+            Ok(Change::Delete { message })
+        };
+        self.submit(room, user, ready.await, sender).await;
+    }
+
+    /// A page of messages, without asking anybody.
+    pub(crate) async fn history(
+        &self,
+        room: &RoomId,
+        range: HistoryRange,
+        limit: Option<usize>,
+    ) -> Result<HistoryPage, Refusal> {
+        let limit = self.page(limit)?;
+        self.read(self.store.history(room, range, limit))
+            .await
+            .map_err(|error| store_failed(room, &error))
+    }
+
+    /// How many messages a page has.
+    pub(crate) fn page(&self, limit: Option<usize>) -> Result<usize, Refusal> {
+        let most = self.limits.history_page_max;
+        match limit {
+            None => Ok(self.limits.history_page),
+            Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+            Some(limit) => Err(bad(format!("limit is {limit}; allowed are 1 to {most}"))),
+        }
+    }
+
+    async fn submit(&self, room: &RoomLease, user: &User, change: Result<Change, Refusal>, sender: Sender) {
+        let change = match change {
+            Ok(change) => change,
+            Err(refusal) => return sender.tell(Err(refusal)),
+        };
+        let bytes = size_of::<Submission>()
+            + match &change {
+                Change::Message { content, data, .. } => {
+                    content.as_ref().map_or(0, String::len) + data.as_ref().map_or(0, data_bytes)
+                }
+                Change::Edit { content, .. } => content.len(),
+                Change::Delete { .. } => 0,
+            };
+        let entry = NewEntry {
+            id: self.ids.message_id(),
+            user: user.clone(),
+            at: self.clock.now(),
+            change,
+        };
+        let deadline = Instant::now() + self.limits.commit;
+        room.submit(Submission {
+            entry,
+            bytes,
+            deadline,
+            sender,
+        })
+        .await;
+    }
+
+    /// The message, if it is there and not deleted.
+    async fn live_message(&self, room: &RoomLease, id: MessageId) -> Result<Message, Refusal> {
+        match self.message(room, id).await? {
+            Some(message) if !message.deleted => Ok(message),
+            _ => Err(Refusal::new(ErrorCode::NotFound, "there is no such message")),
+        }
+    }
+
+    async fn message(&self, room: &RoomLease, id: MessageId) -> Result<Option<Message>, Refusal> {
+        room.log()
+            .message(id)
+            .await
+            .map_err(|error| store_failed(&room.log().id, &error))
+    }
+
+    fn check_draft(&self, draft: &Draft) -> Result<(), Refusal> {
+        if draft.content.as_ref().is_some_and(String::is_empty) {
+            return Err(bad("content is empty"));
+        }
+        if draft.content.is_none() && draft.data.is_none() {
+            return Err(bad("a message needs content, or data, or both"));
+        }
+        let data = draft.data.as_ref().map_or(0, data_bytes);
+        self.check_size(draft.content.as_ref().map_or(0, String::len) + data)
+    }
+
+    fn check_content(&self, content: &str) -> Result<(), Refusal> {
+        if content.is_empty() {
+            return Err(bad("content is empty"));
+        }
+        self.check_size(content.len())
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Refusal> {
+        let most = self.limits.message_bytes;
+        if bytes > most {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("the message takes {bytes} bytes; allowed are {most}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Where a request's range lies, unless both ends are given.
+pub(crate) fn range(before: Option<u64>, after: Option<u64>) -> Result<HistoryRange, Refusal> {
+    match (before, after) {
+        (None, None) => Ok(HistoryRange::Newest),
+        (Some(before), None) => Ok(HistoryRange::Before(before)),
+        (None, Some(after)) => Ok(HistoryRange::After(after)),
+        (Some(_), Some(_)) => Err(bad("at most one of before and after may be given")),
+    }
+}
+
+pub(crate) fn bad(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, message)
+}
+
+/// The size of the object as JSON, counted without writing it down.
+fn data_bytes(data: &crate::JsonObject) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither the counter nor an object with text keys can fail.
+    let _ = serde_json::to_writer(&mut count, data);
+    count.0
+}

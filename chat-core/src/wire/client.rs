@@ -1,0 +1,276 @@
+//! What clients send.
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::{Cursor, Draft, JsonObject, MessageId, Nonce, RoomId, Start};
+
+/// A client's own number or word for a request; the answer carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum RequestId {
+    Signed(i64),
+    Unsigned(u64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = RequestId;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an id: an integer, or a string of at most 64 characters")
+            }
+            fn visit_i64<E>(self, id: i64) -> Result<RequestId, E> {
+                Ok(RequestId::Signed(id))
+            }
+            fn visit_u64<E>(self, id: u64) -> Result<RequestId, E> {
+                Ok(RequestId::Unsigned(id))
+            }
+            fn visit_str<E: de::Error>(self, id: &str) -> Result<RequestId, E> {
+                if id.chars().count() > 64 {
+                    return Err(E::invalid_value(de::Unexpected::Other("a longer string"), &self));
+                }
+                Ok(RequestId::Text(id.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A frame of `chat.v1.json`.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub(crate) enum ClientFrame {
+    Join(Join),
+    Leave(Leave),
+    Send(Send),
+    Edit(Edit),
+    Delete(Delete),
+    History(History),
+    Ping(Ping),
+    /// Of a later version: ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: RoomId,
+    #[serde(default, deserialize_with = "cursor")]
+    pub(crate) since: Option<Cursor>,
+    pub(crate) last: Option<usize>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Leave {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: Option<RoomId>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Send {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: Option<RoomId>,
+    #[serde(flatten)]
+    pub(crate) draft: WireDraft,
+}
+
+/// What a message says, as it stands in a frame.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct WireDraft {
+    nonce: Option<Nonce>,
+    content: Option<String>,
+    reply_to: Option<MessageId>,
+    data: Option<JsonObject>,
+}
+
+impl From<WireDraft> for Draft {
+    fn from(wire: WireDraft) -> Self {
+        Self {
+            content: wire.content,
+            data: wire.data,
+            reply_to: wire.reply_to,
+            nonce: wire.nonce,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Edit {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: Option<RoomId>,
+    pub(crate) msg: MessageId,
+    pub(crate) content: String,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Delete {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: Option<RoomId>,
+    pub(crate) msg: MessageId,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct History {
+    pub(crate) id: Option<RequestId>,
+    pub(crate) room_id: Option<RoomId>,
+    pub(crate) before: Option<u64>,
+    pub(crate) after: Option<u64>,
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Ping {
+    pub(crate) id: Option<RequestId>,
+}
+
+fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+}
+
+impl ClientFrame {
+    pub(crate) fn into_id(self) -> Option<RequestId> {
+        match self {
+            Self::Join(Join { id, .. })
+            | Self::Leave(Leave { id, .. })
+            | Self::Send(Send { id, .. })
+            | Self::Edit(Edit { id, .. })
+            | Self::Delete(Delete { id, .. })
+            | Self::History(History { id, .. })
+            | Self::Ping(Ping { id }) => id,
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl Join {
+    /// Where to begin, unless both ways are given.
+    pub(crate) fn start(&mut self) -> Option<Start> {
+        match (self.since.take(), self.last) {
+            (None, None) => Some(Start::Live),
+            (Some(cursor), None) => Some(Start::Since(cursor)),
+            (None, Some(count)) => Some(Start::Last(count)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+/// A frame that isn't one of the protocol.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rejected {
+    /// The request's id, if it could be read.
+    pub(crate) id: Option<RequestId>,
+    /// What is wrong, in at most 200 characters and a few.
+    pub(crate) message: String,
+}
+
+/// Reads a frame of `chat.v1.json`.
+pub(crate) fn parse_v1(text: &[u8]) -> Result<ClientFrame, Rejected> {
+    serde_json::from_slice(text).map_err(|error| {
+        #[derive(Deserialize)]
+        struct Envelope {
+            id: Option<RequestId>,
+        }
+        let id = serde_json::from_slice::<Envelope>(text)
+            .ok()
+            .and_then(|envelope| envelope.id);
+        Rejected {
+            id,
+            message: format!("not a frame of chat.v1.json: {error:.200}", error = error.to_string()),
+        }
+    })
+}
+
+/// Reads a plain connection's message: an object with `content`, and perhaps the other parts of a message.
+pub(crate) fn parse_plain(text: &[u8]) -> Result<Draft, Rejected> {
+    match serde_json::from_slice::<WireDraft>(text) {
+        Ok(wire) => Ok(wire.into()),
+        Err(error) => Err(Rejected {
+            id: None,
+            message: format!("{:.200}", error.to_string()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v1(text: &str) -> Result<ClientFrame, Rejected> {
+        parse_v1(text.as_bytes())
+    }
+
+    #[test]
+    fn each_frame_is_read() {
+        let ClientFrame::Join(mut join) = v1(r#"{"t":"join","id":1,"room_id":"r2","since":"e1:41"}"#).unwrap() else {
+            panic!()
+        };
+        assert_eq!(join.id, Some(RequestId::Unsigned(1)));
+        assert_eq!(join.start(), Some(Start::Since("e1:41".parse().unwrap())));
+        assert!(matches!(
+            v1(r#"{"t":"leave"}"#),
+            Ok(ClientFrame::Leave(Leave {
+                id: None,
+                room_id: None
+            }))
+        ));
+        let ClientFrame::Send(send) =
+            v1(r#"{"t":"send","id":"x","nonce":"n-1","content":"hi","data":{"a":[1]},"extra":1}"#).unwrap()
+        else {
+            panic!()
+        };
+        let draft = Draft::from(send.draft);
+        assert_eq!(
+            (draft.content.as_deref(), draft.nonce.unwrap().as_str()),
+            (Some("hi"), "n-1")
+        );
+        assert_eq!(draft.data.unwrap().len(), 1);
+        assert!(matches!(
+            v1(r#"{"t":"ping","id":-3,"content":5}"#),
+            Ok(ClientFrame::Ping(Ping {
+                id: Some(RequestId::Signed(-3))
+            }))
+        ));
+        assert!(matches!(
+            v1(r#"{"t":"history","before":41,"limit":50}"#),
+            Ok(ClientFrame::History(_))
+        ));
+        assert!(matches!(v1(r#"{"t":"later","id":{}}"#), Ok(ClientFrame::Unknown)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_id_is_kept() {
+        let rejected = v1(r#"{"t":"edit","id":9,"content":"x"}"#).unwrap_err();
+        assert_eq!(rejected.id, Some(RequestId::Unsigned(9)));
+        assert!(rejected.message.contains("msg"), "{}", rejected.message);
+        for text in [
+            "",
+            "1",
+            "[]",
+            "{",
+            "null",
+            r#"{"id":1}"#,
+            r#"{"t":5}"#,
+            r#"{"t":"ping","id":1.5}"#,
+            r#"{"t":"ping","id":1e30}"#,
+            r#"{"t":"join","room_id":"a b"}"#,
+            r#"{"t":"join","room_id":"a","since":"x"}"#,
+            r#"{"t":"join","room_id":"a","last":-1}"#,
+        ] {
+            let rejected = v1(text).unwrap_err();
+            assert!(rejected.message.len() < 300, "{}", rejected.message);
+        }
+        let long = format!(r#"{{"t":"ping","id":"{}"}}"#, "x".repeat(65));
+        assert!(v1(&long).is_err());
+        assert!(parse_v1(b"{\"t\":\"send\",\"content\":\"\xff\"}").is_err());
+        let deep = format!(
+            r#"{{"t":"send","data":{{"a":{}1{}}}}}"#,
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        assert!(v1(&deep).is_err());
+    }
+}
