@@ -1063,7 +1063,7 @@ function drawBanner() {
     say($("me-avatar"), initial(me));
     $("me-avatar").className = `avatar ${hue(identity.id ?? me)}`;
   }
-  say($("me-state"), state === "open" ? (identity.guest ? "Connected as a guest" : "Connected") : state === "stopped" ? "Disconnected" : link.everOpen ? "Reconnecting…" : "Connecting…");
+  say($("me-state"), state === "open" ? (identity.guest ? "Guest" : "Connected") : state === "connecting" ? "Connecting…" : "Offline");
   $("me-state").dataset.state = state;
   document.body.dataset.link = state;
 }
@@ -1304,7 +1304,8 @@ function messageRow(room, view, head) {
   const target = view.reply_to ? room.known.get(view.reply_to) : null;
   const name = view.user.name || view.user.id || "";
   const content = view.deleted ? null : view.content;
-  const sig = JSON.stringify([head, state, content, view.deleted, view.edited_at, view.op?.kind, view.op?.error?.message, view.reply_to && [target?.user.name, preview(target)], view.created_at, own, view.seq, name]);
+  const doing = link.state !== "open" ? "Waiting for the connection" : { edit: "Saving…", delete: "Deleting…" }[view.op?.kind] ?? "Sending…";
+  const sig = JSON.stringify([head, state, state === "pending" && doing, content, view.deleted, view.edited_at, view.op?.kind, view.op?.error?.message, view.reply_to && [target?.user.name, preview(target)], view.created_at, own, view.seq, name]);
   const make = () => {
     const date = new Date(view.created_at);
     const time = el("time", { datetime: view.created_at, title: fullTime.format(date), text: clock.format(date) });
@@ -1325,7 +1326,8 @@ function messageRow(room, view, head) {
       body.append(text);
       if (view.edited_at) text.append(" ", el("span", { class: "mark", text: "(edited)" }));
     }
-    if (state === "pending") body.append(el("span", { class: "status", text: view.op?.kind === "edit" ? "Saving…" : view.op?.kind === "delete" ? "Deleting…" : "Sending…" }));
+    // In the line, not under it: most are gone in a blink, and nothing should move for them.
+    if (state === "pending") body.querySelector(".text").append(" ", el("span", { class: "mark late", text: doing }));
     if (state === "failed") {
       const what = { send: "Not sent", edit: "The edit wasn't saved", delete: "Not deleted" }[view.op.kind];
       body.append(el("span", { class: "status" }, el("span", { text: `${what}. ${view.op.error?.message ?? ""}.` }),
@@ -1587,6 +1589,8 @@ draft.addEventListener("keydown", (event) => {
     startContext(room, "edit", message);
   }
 });
+// Who comes back to the log from here begins at the newest message again.
+draft.addEventListener("focus", () => setActive(null));
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   submit();

@@ -219,6 +219,7 @@ test("the page holds no more than some hundred messages, and finds its way back 
   await eventually(async () => {
     await ann.log.evaluate((log) => { log.scrollTop = log.scrollHeight; });
     assert.equal(await ann.row("far below").count(), 1);
+    assert.equal(await ann.page.locator("#latest").isVisible(), false, "at the end");
   });
   const texts = await ann.texts();
   assert.ok(texts.length <= 500);

@@ -149,6 +149,8 @@ export class Browser {
   }
 }
 
+export const PHONE = { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+
 /** What Chromium logs by itself while the server is away. */
 export const AWAY = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)|Failed to load resource: the server responded with a status of 503/;
 
