@@ -73,7 +73,7 @@ async fn run<C: Connection>(
         user,
         protocol,
         start,
-        remote,
+        remote: _,
         expires_in,
         room: _,
     } = client;

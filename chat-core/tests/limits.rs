@@ -1,0 +1,231 @@
+//! Each limit, and what happens beyond it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Peer, Seen, room, user, v1};
+use roomcast_core::{
+    Client, CloseCode, Draft, ErrorCode, Hub, Inbound, Limits, MemoryStore, OpenPolicy, Rate, RoomId, Start,
+};
+use serde_json::json;
+
+fn hub(set: impl FnOnce(&mut Limits)) -> Hub {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    Hub::builder(MemoryStore::new(), OpenPolicy)
+        .limits(limits)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_too_large_is_refused() {
+    let hub = hub(|limits| limits.message_bytes = 10);
+    let refusal = hub
+        .publish(&room("r"), &user("bot"), Draft::text("12345678901"))
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::TooLarge);
+    assert_eq!(refusal.message, "the message takes 11 bytes; allowed are 10");
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"send","id":1,"content":"1","data":{"key":"value"}}));
+    assert_eq!(ann.frame_of("err").await["code"], "too_large");
+    ann.send_raw(Inbound::TooLarge);
+    assert_eq!(ann.closed().await, 1009);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_is_kept_and_a_flood_ends_the_connection() {
+    let hub = hub(|limits| {
+        limits.rate = Some(Rate {
+            per_second: 10.0,
+            burst: 3,
+        })
+    });
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    for n in 0..4 {
+        ann.send(json!({"t":"ping","id":n}));
+    }
+    for n in 0..3 {
+        assert_eq!(ann.frame().await, json!({"t":"pong","id":n}));
+    }
+    let err = ann.frame().await;
+    assert_eq!(
+        (&err["id"], &err["code"], &err["retry_ms"]),
+        (&json!(3), &json!("rate_limited"), &json!(100))
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    ann.send(json!({"t":"ping","id":9}));
+    assert_eq!(ann.frame().await, json!({"t":"pong","id":9}));
+    for n in 0..100 {
+        ann.send(json!({"t":"ping","id":n}));
+    }
+    assert_eq!(ann.closed().await, 4002);
+
+    let mut plain = Peer::connect(&hub, Client::plain(user("bob"), room("r")));
+    for _ in 0..4 {
+        plain.send(json!({"content":"x"}));
+    }
+    assert_eq!(plain.closed().await, 4002);
+    assert_eq!(
+        hub.room(room("r")).head().await.unwrap().unwrap().head,
+        3,
+        "what was accepted is kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_connections_and_users_are_counted() {
+    let hub = hub(|limits| {
+        limits.rooms_per_connection = 2;
+        limits.connections = 3;
+        limits.connections_per_user = 2;
+    });
+    let mut ann = Peer::connect(&hub, v1("ann", "a"));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"join","id":1,"room_id":"b"}));
+    ann.frame_of("joined").await;
+    ann.send(json!({"t":"join","id":2,"room_id":"c"}));
+    assert_eq!(ann.frame_of("err").await["code"], "too_many_rooms");
+    ann.send(json!({"t":"leave","id":3,"room_id":"a"}));
+    assert_eq!(ann.frame_of("left").await["room_id"], "a");
+    ann.send(json!({"t":"join","id":4,"room_id":"c"}));
+    ann.frame_of("joined").await;
+
+    let second = hub.admit(v1("ann", "a")).await.unwrap();
+    assert_eq!(
+        hub.admit(v1("ann", "a")).await.unwrap_err().code,
+        ErrorCode::RateLimited
+    );
+    let third = hub.admit(v1("bob", "a")).await.unwrap();
+    assert_eq!(
+        hub.admit(v1("cid", "a")).await.unwrap_err().code,
+        ErrorCode::Unavailable
+    );
+    drop((second, third));
+    hub.admit(v1("cid", "a")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_ids_are_of_the_set() {
+    let ascii = hub(|_| {});
+    for id in ["ä", ".", ".."] {
+        let refusal = ascii
+            .admit(Client::plain(user("ann"), RoomId::new(id).unwrap()))
+            .await
+            .unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::BadRequest);
+    }
+    let german = self::hub(|limits| limits.room_id_char = char::is_alphanumeric);
+    german
+        .admit(Client::plain(user("ann"), RoomId::new("ä").unwrap()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_pinged_and_then_closed() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(ann.next().await, Seen::Ping);
+    assert!(began.elapsed() >= Duration::from_secs(25), "{:?}", began.elapsed());
+    ann.send_raw(Inbound::Pong);
+    assert_eq!(ann.next().await, Seen::Ping);
+    assert_eq!(ann.closed().await, 4004);
+    assert!((60..61).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_without_pings_may_be_silent() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect_with(&hub, v1("ann", "r"), common::OPEN, false);
+    ann.frame_of("hello").await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    ann.send(json!({"t":"ping","id":1}));
+    assert_eq!(ann.frame().await["t"], "pong");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_expires() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r").expires_in(Duration::from_secs(20)));
+    assert_eq!(ann.closed().await, 4501);
+    assert_eq!(ann.task.await.unwrap().unwrap().code, Some(CloseCode::Unauthenticated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_pages_are_bounded() {
+    let hub = hub(|limits| limits.history_page_max = 60);
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"history","id":1,"limit":61}));
+    let err = ann.frame_of("err").await;
+    assert_eq!(
+        (&err["code"], &err["message"]),
+        (&json!("bad_request"), &json!("limit is 61; allowed are 1 to 60"))
+    );
+    assert_eq!(
+        hub.admit(v1("ann", "r").start(Start::Last(61)))
+            .await
+            .unwrap_err()
+            .message,
+        "last is 61; allowed are at most 60"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tenth_bad_frame_in_a_row_ends_a_connection() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    for round in 0..2 {
+        for _ in 0..9 {
+            ann.send(json!({"t":"edit"}));
+        }
+        if round == 0 {
+            ann.send(json!({"t":"later"}));
+        }
+    }
+    ann.send(json!({"t":"ping","id":1}));
+    ann.frame_of("pong").await;
+    for _ in 0..10 {
+        ann.send(json!([]));
+    }
+    assert_eq!(ann.closed().await, 4500);
+    let mut plain = Peer::connect(&hub, Client::plain(user("bob"), room("r")));
+    plain.send(json!({"content":""}));
+    assert_eq!(plain.closed().await, 4500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kicked_user_and_a_binary_frame_end_the_connection() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    let mut bob = Peer::connect(&hub, v1("bob", "r"));
+    ann.frame_of("hello").await;
+    bob.frame_of("hello").await;
+    assert_eq!(hub.kick(user("ann").id()), 1);
+    let bye = ann.frame_of("bye").await;
+    assert_eq!(bye, json!({"t":"bye","code":4503,"reason":"kicked","reconnect":false}));
+    bob.send_raw(Inbound::Binary);
+    assert_eq!(bob.closed().await, 4505);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_and_sessions_leave_nothing_behind() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    assert_eq!((hub.stats().connections, hub.stats().rooms), (1, 1));
+    ann.send_raw(Inbound::Closed);
+    assert_eq!(ann.task.await.unwrap().unwrap().code, None);
+    assert_eq!(
+        (hub.stats().connections, hub.stats().rooms, hub.stats().users),
+        (0, 0, 0)
+    );
+}

@@ -1,0 +1,169 @@
+//! What the command line and the environment say.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use roomcast_core::Rate;
+
+/// A chat server that keeps every message.
+#[derive(Debug, Parser)]
+#[command(name = "chat-server", version)]
+pub(crate) struct Args {
+    /// Where to listen
+    #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where messages are kept: sqlite:PATH, or memory (lost when the server stops)
+    #[arg(long, env = "CHAT_STORE", default_value = "sqlite:chat.db", value_name = "STORE")]
+    pub(crate) store: StoreChoice,
+
+    /// A page that may connect, as https://chat.example; may be given several times. Without it, pages of this server alone
+    #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub(crate) origins: Vec<String>,
+
+    /// How fast one connection may send: PER_SECOND:BURST, or off
+    #[arg(long, env = "CHAT_RATE", default_value = "20:40", value_name = "RATE")]
+    pub(crate) rate: RateChoice,
+
+    /// Connections at a time, in all
+    #[arg(long, env = "CHAT_MAX_CONNECTIONS", default_value_t = 100_000, value_name = "N")]
+    pub(crate) max_connections: usize,
+
+    /// How much of each room is kept: a number of entries, an age as 90d, both as 100000,90d, or all
+    #[arg(long, env = "CHAT_RETENTION", default_value = "all", value_name = "RETENTION")]
+    pub(crate) retention: RetentionChoice,
+}
+
+/// Where messages are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreChoice {
+    Memory,
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("mongodb" | "mongodb+srv", _)) => Err("this server is built without MongoDB".into()),
+            _ => Err("a store is sqlite:PATH or memory".into()),
+        }
+    }
+}
+
+/// How fast one connection may send.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RateChoice(pub(crate) Option<Rate>);
+
+impl FromStr for RateChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let wrong = || "a rate is PER_SECOND:BURST, as in 20:40, both above 0; or off".to_owned();
+        let (per_second, burst) = text.split_once(':').ok_or_else(wrong)?;
+        let per_second: f64 = per_second.parse().map_err(|_| wrong())?;
+        let burst: u32 = burst.parse().map_err(|_| wrong())?;
+        if !(per_second > 0.0 && per_second.is_finite() && burst > 0) {
+            return Err(wrong());
+        }
+        Ok(Self(Some(Rate { per_second, burst })))
+    }
+}
+
+/// How much of each room is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RetentionChoice {
+    pub(crate) entries: Option<u64>,
+    pub(crate) age: Option<Duration>,
+}
+
+impl FromStr for RetentionChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut choice = Self::default();
+        if text == "all" {
+            return Ok(choice);
+        }
+        for part in text.split(',') {
+            let twice = if let Ok(entries) = part.parse::<u64>() {
+                if entries == 0 {
+                    return Err("at least 1 entry must be kept".into());
+                }
+                choice.entries.replace(entries).is_some()
+            } else if let Ok(age) = humantime::parse_duration(part) {
+                if age.is_zero() {
+                    return Err("the age must be above 0".into());
+                }
+                choice.age.replace(age).is_some()
+            } else {
+                return Err(format!("{part:?} is neither a number of entries nor an age as 90d"));
+            };
+            if twice {
+                return Err("one number of entries and one age at most".into());
+            }
+        }
+        Ok(choice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_read() {
+        assert_eq!("memory".parse(), Ok(StoreChoice::Memory));
+        assert_eq!("sqlite:a:b.db".parse(), Ok(StoreChoice::Sqlite("a:b.db".into())));
+        for wrong in ["", "sqlite", "sqlite:", "redis://x", "mongodb://x/y"] {
+            assert!(wrong.parse::<StoreChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        assert_eq!("off".parse(), Ok(RateChoice(None)));
+        assert_eq!(
+            "2.5:4".parse(),
+            Ok(RateChoice(Some(Rate {
+                per_second: 2.5,
+                burst: 4
+            })))
+        );
+        for wrong in ["", "20", "0:1", "1:0", "-1:5", "NaN:1", "inf:1", "1:1:1"] {
+            assert!(wrong.parse::<RateChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn retention_is_read() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!("all".parse(), Ok(RetentionChoice::default()));
+        assert_eq!(
+            "90d".parse(),
+            Ok(RetentionChoice {
+                entries: None,
+                age: Some(90 * day)
+            })
+        );
+        assert_eq!(
+            "7d,1000".parse(),
+            Ok(RetentionChoice {
+                entries: Some(1000),
+                age: Some(7 * day)
+            })
+        );
+        for wrong in ["", "0", "0s", "1,2", "1d,2d", "soon"] {
+            assert!(wrong.parse::<RetentionChoice>().is_err(), "{wrong}");
+        }
+    }
+}
