@@ -131,9 +131,9 @@ impl Committer {
                 ));
             }
         };
-        metrics::committed(appended.outcomes.len(), began.elapsed());
+        let took = began.elapsed();
         let head = appended.head;
-        self.settle(expected, appended);
+        self.settle(expected, appended, took);
         if head != self.room.log().head() {
             // Another writer came between, or an earlier try has succeeded after all.
             self.doubt = true;
@@ -142,7 +142,7 @@ impl Committer {
     }
 
     /// Sends what was stored to the members, and then tells the senders.
-    fn settle(&mut self, expected: u64, appended: Appended) {
+    fn settle(&mut self, expected: u64, appended: Appended, took: Duration) {
         let count = appended.outcomes.len().min(self.entries.len());
         let mut head = expected;
         let mut stored = Vec::with_capacity(count);
@@ -188,6 +188,7 @@ impl Committer {
             };
             answers.push((waiting.sender, result));
         }
+        metrics::committed(stored.len(), took);
         self.enter(stored);
         for (sender, result) in answers {
             sender.tell(result);

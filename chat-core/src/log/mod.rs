@@ -128,6 +128,9 @@ impl RoomLog {
                 },
             )
             .await?;
+        if log.head < next {
+            return Err(shrunk());
+        }
         let gap_to = (log.floor > after).then_some(log.floor);
         Ok(Piece::Frames {
             frames: log.entries.iter().map(Frame::of).collect(),
@@ -174,6 +177,9 @@ impl RoomLog {
         while after < last {
             let wanted = usize::try_from(last - after).unwrap_or(usize::MAX);
             let page = self.read(after, PageLimit::entries(wanted)).await?;
+            if page.head < last {
+                return Err(shrunk());
+            }
             entries.extend(page.entries.into_iter().filter(|entry| entry.seq() <= last));
             after = entries.last().map_or(page.floor, Entry::seq).max(page.floor);
         }
@@ -281,6 +287,11 @@ impl RoomLease {
             }
         }
     }
+}
+
+/// The log is shorter than what its readers were told.
+fn shrunk() -> StoreError {
+    StoreError::new(StoreErrorKind::Refused, "the store has lost the end of the log")
 }
 
 /// What a connection or a caller is told when the store fails.
