@@ -78,7 +78,8 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
             let data = data.map_err(|error| refused(format!("the data can't be written as JSON: {error}")))?;
             run(
                 connection,
-                "INSERT INTO entries (room, seq, kind, id, user_id, user_name, at, content, data, reply_to, nonce, fingerprint) \
+                "INSERT INTO entries \
+                 (room, seq, kind, id, user_id, user_name, at, content, data, reply_to, nonce, fingerprint) \
                  VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 (
                     room,

@@ -19,12 +19,13 @@ pub(crate) fn failed(what: &'static str, error: rusqlite::Error) -> StoreError {
 }
 
 /// A failed commit that was rolled back. SQLite writes the mark that makes a transaction count last, so a disk that was
-/// full or a lock that wasn't given means that nothing counts. After any other failure, of a sync above all, the mark may
-/// be on the disk and count after a crash.
+/// full or a lock that wasn't given means that nothing counts. After any other failure, of a sync above all, the mark
+/// may be on the disk and count after a crash. The index of words looks at its own tables as the first thing in a
+/// commit, and may find them damaged; nothing is written then.
 pub(crate) fn commit_failed(error: rusqlite::Error) -> StoreError {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Unavailable,
-        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => StoreErrorKind::Refused,
+        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::DatabaseCorrupt) => StoreErrorKind::Refused,
         _ => StoreErrorKind::OutcomeUnknown,
     };
     StoreError::new(kind, format!("the commit failed: {error}")).with_source(error)

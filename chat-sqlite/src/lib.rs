@@ -1,4 +1,5 @@
-//! A [`MessageStore`](roomcast_core::MessageStore) on SQLite: all rooms in one file, with full-text search and retention.
+//! A [`MessageStore`](roomcast_core::MessageStore) on SQLite: all rooms in one file, with full-text search and
+//! retention.
 //!
 //! ```no_run
 //! # async fn open() -> Result<(), roomcast_core::StoreError> {

@@ -14,8 +14,8 @@ use crate::error::{failed, refused};
 /// Marks the file as ours: "room" in ASCII.
 const APPLICATION_ID: i32 = 0x726F_6F6D;
 
-/// What leads from one version of the schema to the next; the version is how many of them were run. Those that have been
-/// released never change.
+/// What leads from one version of the schema to the next; the version is how many of them were run. Those that have
+/// been released never change.
 const MIGRATIONS: &[&str] = &[V1];
 
 /// `entries.key` rises with `seq` within a room, so that the rowids of `words` sort as the log does. An edit has no

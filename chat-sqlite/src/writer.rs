@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_core::{Appended, Epoch, NewEntry, RoomHead, RoomId, StoreError};
+use roomcast_core::{Appended, Epoch, NewEntry, RoomHead, RoomId, StoreError, StoreErrorKind};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -163,7 +163,7 @@ fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Writ
     }
 }
 
-/// Commits the calls together; one by one if that fails before the commit, so that the call to blame fails alone.
+/// Commits the calls together; one by one if that fails for certain, so that the call to blame fails alone.
 fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
     match commit(connection, batch) {
         Ok(results) => {
@@ -190,13 +190,15 @@ fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut S
 
 /// Why nothing of a batch was committed.
 enum Failure {
-    /// One of the calls made SQLite roll back everything.
+    /// It may be because of one of the calls.
     Broken(StoreError),
     /// None of the calls is to blame.
     Whole(StoreError),
 }
 
 fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+    // Left from a rollback that failed.
+    roll_back(connection);
     let batch_sql = |sql: &str| connection.execute_batch(sql);
     batch_sql("BEGIN IMMEDIATE").map_err(|error| Failure::Whole(unwritten(error)))?;
     let mut results = Vec::with_capacity(batch.len());
@@ -222,12 +224,17 @@ fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Don
     }
     if let Err(error) = batch_sql("COMMIT") {
         roll_back(connection);
-        return Err(Failure::Whole(commit_failed(error)));
+        let error = commit_failed(error);
+        // What fills the disk may be one large call, and there may be room for the others.
+        return Err(match error.kind() {
+            StoreErrorKind::Refused => Failure::Broken(error),
+            _ => Failure::Whole(error),
+        });
     }
     Ok(results)
 }
 
-/// A rollback that fails leaves the connection in its transaction, and the next `BEGIN` reports it.
+/// Ends the transaction, if one is open, without effect. If that fails, the next commit tries again.
 fn roll_back(connection: &Connection) {
     if !connection.is_autocommit()
         && let Err(error) = connection.execute_batch("ROLLBACK")

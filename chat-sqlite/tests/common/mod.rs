@@ -1,0 +1,39 @@
+//! What the tests are made of.
+
+use roomcast_core::{Change, Epoch, IdSource, MessageId, NewEntry, RandomIds, RoomId, SystemClock, Timestamp, User};
+
+pub(crate) fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+pub(crate) fn epoch() -> Epoch {
+    Epoch::new("e1").unwrap()
+}
+
+pub(crate) fn entry_at(at: Timestamp, change: Change) -> NewEntry {
+    NewEntry {
+        id: RandomIds.message_id(),
+        user: User::named("ann").unwrap(),
+        at,
+        change,
+    }
+}
+
+pub(crate) fn say(content: &str) -> NewEntry {
+    say_at(roomcast_core::Clock::now(&SystemClock), content)
+}
+
+pub(crate) fn say_at(at: Timestamp, content: &str) -> NewEntry {
+    let change = Change::Message {
+        content: Some(content.to_owned()),
+        data: None,
+        reply_to: None,
+        nonce: None,
+    };
+    entry_at(at, change)
+}
+
+#[allow(dead_code, reason = "each test file takes what it needs")]
+pub(crate) fn delete(message: MessageId) -> NewEntry {
+    entry_at(Timestamp::from_millis(0), Change::Delete { message })
+}

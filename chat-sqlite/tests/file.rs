@@ -1,0 +1,242 @@
+//! Files that aren't as they should be, and what is left in them.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::{delete, epoch, room, say, say_at};
+use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind, Timestamp};
+use roomcast_sqlite::{Retention, SqliteStore};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+fn file() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    (folder, path)
+}
+
+/// A file with a room `r` of that many messages.
+async fn fill(path: &Path, messages: u64) {
+    let store = SqliteStore::open(path).await.unwrap();
+    store.create_room(&room("r"), epoch()).await.unwrap();
+    for head in 0..messages {
+        store
+            .append(&room("r"), head, &[say(&format!("message number {head}"))])
+            .await
+            .unwrap();
+    }
+    store.close().await.unwrap();
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> StoreErrorKind {
+    result.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_versions() {
+    let (_folder, path) = file();
+    fill(&path, 1).await;
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 7)
+        .unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Refused);
+    let text = error.to_string();
+    assert!(text.contains("version 7") && text.contains("up to 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_application_is_left_alone() {
+    let (folder, path) = file();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE rooms (a)")
+        .unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "these are my notes ".repeat(100)).unwrap();
+    for path in [path, text] {
+        let before = std::fs::read(&path).unwrap();
+        assert_eq!(kind(SqliteStore::open(&path).await), StoreErrorKind::Refused);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "no file was added"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_is_refused() {
+    let (folder, _) = file();
+    let path = folder.path().join("missing/chat.db");
+    assert_eq!(kind(SqliteStore::open(path).await), StoreErrorKind::Refused);
+}
+
+#[tokio::test]
+async fn a_damaged_file_gives_errors_and_no_panic() {
+    let (_folder, path) = file();
+    fill(&path, 100).await;
+    let whole = std::fs::read(&path).unwrap();
+    let mut failures = 0;
+    for page in 1..whole.len() / 4096 {
+        let mut damaged = whole.clone();
+        damaged[page * 4096..(page + 1) * 4096].fill(0xA5);
+        std::fs::write(&path, damaged).unwrap();
+        let store = match SqliteStore::open(&path).await {
+            Ok(store) => store,
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+                failures += 1;
+                continue;
+            }
+        };
+        let r = room("r");
+        let search = store.search().unwrap();
+        let errors = [
+            store.log(&r, 0, PageLimit::entries(1000)).await.err(),
+            store.history(&r, HistoryRange::Newest, 1000).await.err(),
+            search.search(&r, "number", None, 1000).await.err(),
+            store.append(&r, 100, &[say("more")]).await.err(),
+        ];
+        for error in errors.into_iter().flatten() {
+            assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+            failures += 1;
+        }
+        store.close().await.unwrap();
+    }
+    assert!(failures > 3, "{failures}");
+}
+
+#[tokio::test]
+async fn damaged_rows_give_errors_and_no_panic() {
+    let (_folder, path) = file();
+    for damage in [
+        "DELETE FROM entries WHERE seq = 2",
+        "UPDATE entries SET kind = 9 WHERE seq = 2",
+        "UPDATE entries SET id = x'00' WHERE seq = 2",
+        "UPDATE entries SET user_id = '' WHERE seq = 2",
+        "UPDATE entries SET data = '[' WHERE seq = 2",
+        "UPDATE rooms SET head = -1",
+        "UPDATE rooms SET epoch = ''",
+        "UPDATE rooms SET floor = 99",
+    ] {
+        let _ = std::fs::remove_file(&path);
+        fill(&path, 3).await;
+        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let store = SqliteStore::open(&path).await.unwrap();
+        let page = store.log(&room("r"), 0, PageLimit::entries(10)).await;
+        assert_eq!(kind(page), StoreErrorKind::Refused, "{damage}");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_locked_file_is_unavailable_for_writes_only() {
+    let (_folder, path) = file();
+    fill(&path, 1).await;
+    let patience = Duration::from_millis(50);
+    let store = SqliteStore::builder(&path).busy_timeout(patience).open().await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = store.append(&room("r"), 1, &[say("hi")]).await;
+    assert_eq!(kind(refused), StoreErrorKind::Unavailable);
+    assert_eq!(store.room(&room("r")).await.unwrap().unwrap().head, 1);
+    store.health().await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.append(&room("r"), 1, &[say("hi")]).await.unwrap().head, 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_reads_go_on() {
+    let (_folder, path) = file();
+    let store = SqliteStore::builder(&path).max_page_count(60).open().await.unwrap();
+    let r = room("r");
+    store.create_room(&r, epoch()).await.unwrap();
+    let mut head = 0;
+    let error = loop {
+        match store.append(&r, head, &[say(&"long ".repeat(500))]).await {
+            Ok(appended) => head = appended.head,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+    assert!(head > 5, "{head}");
+    let page = store.log(&r, 0, PageLimit::entries(1000)).await.unwrap();
+    assert_eq!((page.head, page.entries.len() as u64), (head, head));
+    store.close().await.unwrap();
+    // With more room, it goes on where it stood.
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.append(&r, head, &[say("again")]).await.unwrap().head, head + 1);
+}
+
+#[tokio::test]
+async fn one_failing_append_of_a_batch_fails_alone() {
+    let (_folder, path) = file();
+    let store = SqliteStore::builder(&path).max_page_count(100).open().await.unwrap();
+    for name in ["a", "b"] {
+        store.create_room(&room(name), epoch()).await.unwrap();
+    }
+    let too_much = [say(&"x ".repeat(1_000_000))];
+    let (one, two, hi) = (room("a"), room("b"), [say("hi")]);
+    let nobody = room("nobody");
+    let (a, b, c) = tokio::join!(
+        store.append(&one, 0, &hi),
+        store.append(&two, 0, &too_much),
+        store.append(&nobody, 0, &hi),
+    );
+    assert_eq!(a.unwrap().head, 1);
+    assert_eq!(kind(b), StoreErrorKind::Refused);
+    assert_eq!(kind(c), StoreErrorKind::Refused);
+    assert_eq!(store.room(&two).await.unwrap().unwrap().head, 0);
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_not_left_in_the_file() {
+    let (_folder, path) = file();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let (r, secret) = (room("r"), say("kwyjibo flibbertigibbet"));
+    store.create_room(&r, epoch()).await.unwrap();
+    store
+        .append(&r, 0, &[say("before"), secret.clone(), say("after")])
+        .await
+        .unwrap();
+    store.append(&r, 3, &[delete(secret.id)]).await.unwrap();
+    store.close().await.unwrap();
+    let left = std::fs::read(&path).unwrap();
+    let holds = |text: &str| left.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(holds("before"));
+    assert!(!holds("kwyjibo") && !holds("gibbet"));
+}
+
+#[tokio::test]
+async fn age_removes_the_oldest() {
+    let (_folder, path) = file();
+    let retention = Retention {
+        max_entries: None,
+        max_age: Some(Duration::from_secs(3600)),
+    };
+    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
+    let r = room("r");
+    store.create_room(&r, epoch()).await.unwrap();
+    let mut entries: Vec<_> = (0..2500).map(|_| say_at(Timestamp::from_millis(0), "old")).collect();
+    entries.push(say("new"));
+    store.append(&r, 0, &entries).await.unwrap();
+    store.close().await.unwrap();
+    // Opening begins with a walk through all rooms.
+    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
+    for _ in 0..1000 {
+        if store.room(&r).await.unwrap().unwrap().floor == 2500 {
+            let page = store.log(&r, 0, PageLimit::entries(10)).await.unwrap();
+            assert_eq!((page.entries.len(), page.head), (1, 2501));
+            let found = store.search().unwrap().search(&r, "old", None, 10).await.unwrap();
+            assert!(found.messages.is_empty());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("what is too old stays");
+}
