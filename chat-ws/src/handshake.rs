@@ -232,11 +232,10 @@ impl Opening {
             .await
             .map_err(|_| too_late())??;
 
-        let config = crate::WsConfig::of(limits);
-        let (upgrade, patience) = (self.upgrade, limits.handshake);
+        let (upgrade, patience, waiting) = (self.upgrade, limits.handshake, hub.clone());
         hub.spawn(async move {
             match timeout(patience, upgrade).await {
-                Ok(Ok(upgraded)) => upgraded::serve(admission, upgraded, &config).await,
+                Ok(Ok(upgraded)) => upgraded::serve(&waiting, admission, upgraded),
                 Ok(Err(error)) => debug!(%error, "the upgrade failed"),
                 Err(_) => debug!("the upgrade never came"),
             }

@@ -5,19 +5,19 @@ use hyper::upgrade::Parts;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use roomcast_core::Admission;
+use roomcast_core::{Admission, Hub};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::{WebSocket, WsConfig};
 
-/// Serves a connection to its end, without hyper's wrapper and buffer wherever the stream below is one that is known.
-pub(crate) async fn serve(admission: Admission, upgraded: Upgraded, config: &WsConfig) {
+/// Has the hub serve the connection, without hyper's wrapper and buffer wherever the stream below is one that is known.
+pub(crate) fn serve(hub: &Hub, admission: Admission, upgraded: Upgraded) {
     let upgraded = match open::<TcpStream>(upgraded) {
         Ok((stream, leftover)) => {
             no_delay(&stream);
-            return run(admission, stream, leftover, config).await;
+            return run(hub, admission, stream, leftover);
         }
         Err(upgraded) => upgraded,
     };
@@ -25,19 +25,24 @@ pub(crate) async fn serve(admission: Admission, upgraded: Upgraded, config: &WsC
     let upgraded = match open::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
         Ok((stream, leftover)) => {
             no_delay(stream.get_ref().0);
-            return run(admission, stream, leftover, config).await;
+            return run(hub, admission, stream, leftover);
         }
         Err(upgraded) => upgraded,
     };
-    run(admission, TokioIo::new(upgraded), Bytes::new(), config).await;
+    run(hub, admission, TokioIo::new(upgraded), Bytes::new());
 }
 
-async fn run<S>(admission: Admission, stream: S, leftover: Bytes, config: &WsConfig)
+/// A task of its own, whose size is that of serving this kind of stream: as a part of the one that waited for the upgrade,
+/// each connection would take the room of all kinds for as long as it lasts.
+fn run<S>(hub: &Hub, admission: Admission, stream: S, leftover: Bytes)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let socket = WebSocket::from_upgraded(stream, leftover, config);
-    admission.serve(socket).await;
+    let socket = WebSocket::from_upgraded(stream, leftover, &WsConfig::of(hub.limits()));
+    // Called within: a future that is moved into another takes its room twice.
+    hub.spawn(async move {
+        admission.serve(socket).await;
+    });
 }
 
 /// The stream, if it is of this type, and what was read of it behind the request.
