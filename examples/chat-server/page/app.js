@@ -356,8 +356,8 @@ async function lost(closeCode) {
 
   // A browser is not told why an upgrade was refused. Ask over HTTP, where the refusal can be read.
   if (!wasOpen && closeCode !== 4004) {
-    const refused = await api("rooms").then(() => null, (error) => error);
-    if (link.state === "waiting" && [400, 401, 403].includes(refused?.status)) stop(`The server refused the connection: ${refused.message}`);
+    const refused = await api("rooms/lobby/messages", { limit: 1 }).then(() => null, (error) => error);
+    if (link.state === "waiting" && (refused?.status === 400 || refused?.status === 401)) stop(`The server refused the connection: ${refused.message}`);
   }
 }
 
@@ -449,10 +449,8 @@ function hello(frame) {
   }
   link.timers.ping = setInterval(() => ping(PONG_MS), PING_MS);
   if (first) restoreOutbox();
-  // The room that is being looked at first, then the others as they were opened.
-  const inFront = front();
-  if (inFront) join(inFront);
-  for (const room of rooms.values()) if (room !== inFront) join(room);
+  for (const room of rooms.values()) Object.assign(room, { phase: "away", joinAfter: 0 });
+  joinNext();
   schedule();
   poll();
 }
@@ -478,6 +476,7 @@ function makeRoom(id) {
     id,
     phase: "away", // away, joining, live, refused
     refusal: "",
+    joinAfter: 0,
     turn: 0, // number of the join that counts: the answer to an earlier one is ignored
     epoch: null,
     seq: null,
@@ -516,7 +515,7 @@ function openRoom(id) {
     rooms.set(id, room);
     saveRooms();
   }
-  join(room);
+  joinNext();
   return room;
 }
 
@@ -528,7 +527,7 @@ function makeSpace() {
 }
 
 function leaveRoom(room) {
-  if (room.phase === "live" || room.phase === "joining") request({ t: "leave", room_id: room.id }, () => {});
+  if (room.phase === "live" || room.phase === "joining") request({ t: "leave", room_id: room.id }, joinNext);
   room.turn += 1;
   room.phase = "away";
   rooms.delete(room.id);
@@ -538,25 +537,46 @@ function leaveRoom(room) {
 
 const saveRooms = () => store("sessionStorage", "rooms", [...rooms.keys()]);
 
+/**
+ * Joins the next room that isn't joined: the one in front, then the others as they were opened. One at a time, as the
+ * server counts joins like any frame, and a page that comes back with a hundred rooms is not to be taken for a flood.
+ */
+function joinNext() {
+  clearTimeout(link.timers.join);
+  if (link.state !== "open") return;
+  const away = [...rooms.values()].filter((room) => room.phase === "away");
+  if (!away.length || [...rooms.values()].some((room) => room.phase === "joining")) return;
+  const due = (room) => Math.max(room.joinAfter, link.pausedUntil);
+  const now = Date.now();
+  const ready = away.filter((room) => due(room) <= now);
+  if (!ready.length) link.timers.join = setTimeout(joinNext, Math.min(...away.map(due)) - now);
+  else join(ready.find((room) => room === front()) ?? ready[0]);
+}
+
 function join(room) {
-  if (link.state !== "open" || room.phase === "joining" || room.phase === "live") return;
   const turn = ++room.turn;
   room.phase = "joining";
   const from = room.epoch !== null && room.seq !== null ? { since: `${room.epoch}:${room.seq}` } : { last: PAGE };
   request({ t: "join", room_id: room.id, ...from }, (error, answer) => {
-    if (room.turn !== turn) return;
-    if (!error) return joined(room, answer);
-    room.phase = "away";
-    if (error.code === "lost") return;
-    if (error.code === "timeout") return void lost(4004);
-    if (error.code === "rate_limited" || error.code === "unavailable") {
-      setTimeout(() => room.turn === turn && join(room), error.retry_ms ?? 1500);
-      return;
+    if (error?.code === "lost") return;
+    if (room.turn === turn) {
+      if (error) notJoined(room, error);
+      else joined(room, answer);
     }
+    joinNext();
+  });
+  schedule();
+}
+
+function notJoined(room, error) {
+  room.phase = "away";
+  if (error.code === "timeout") lost(4004);
+  else if (error.code === "rate_limited") link.pausedUntil = Date.now() + (error.retry_ms ?? 1000);
+  else if (error.code === "unavailable") room.joinAfter = Date.now() + (error.retry_ms ?? 2000);
+  else {
     room.phase = "refused";
     room.refusal = refusal(error);
-    schedule();
-  });
+  }
   schedule();
 }
 
@@ -594,7 +614,7 @@ function rejoin(room) {
   request({ t: "leave", room_id: room.id }, (error) => {
     if (room.turn !== turn || error?.code === "lost") return;
     room.phase = "away";
-    join(room);
+    joinNext();
   });
 }
 
@@ -735,6 +755,7 @@ function load(room, kind, query, take) {
   request({ t: "history", room_id: room.id, limit: PAGE, ...query }, (error, answer) => {
     if (room.loadTurn !== turn) return;
     if (error?.code === "rate_limited") {
+      link.pausedUntil = Date.now() + (error.retry_ms ?? 1000);
       // Still "loading" until then, so that scrolling doesn't ask again.
       setTimeout(() => {
         if (room.loadTurn !== turn) return;
@@ -956,8 +977,8 @@ function refused(room, op, error) {
       return;
     case "not_joined":
       room.phase = "away";
-      room.pausedUntil = Date.now() + 500;
-      return join(room);
+      room.joinAfter = Date.now() + 500;
+      return joinNext();
     case "not_found":
       // Deleting what is gone: done already, by another tab or a moderator.
       if (op.kind === "delete") return discard(room, op);
@@ -1228,7 +1249,7 @@ function logRows(room) {
   if (room.phase === "refused") {
     return [emptyRow("This room can't be entered", `${room.refusal}.`, { text: "Try again", act: () => {
       room.phase = "away";
-      join(room);
+      joinNext();
     } })];
   }
   const rows = [];

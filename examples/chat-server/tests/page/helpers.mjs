@@ -91,7 +91,7 @@ export class Server {
           assert.ok(answer.ok, `posting: ${answer.status} ${JSON.stringify(last)}`);
           break;
         }
-        await pause(last.retry_ms ?? 200);
+        await pause(last.retry_ms ?? 1000 * Number(answer.headers.get("retry-after") ?? 0.2));
       }
     }
     return last;

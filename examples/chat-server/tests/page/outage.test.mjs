@@ -107,7 +107,7 @@ test("what isn't acknowledged survives a reload: kept in order, nothing lost, no
   let mute = true;
   let closed = false;
   await between(ann, {
-    fromServer: (frame) => (mute && (frame.t === "ack" || (frame.t === undefined && frame.user.id === "ann")) ? null : frame),
+    fromServer: (frame) => (mute && (frame.t === "ack" || (frame.t === undefined && frame.user.name === "Ann")) ? null : frame),
     open: (page) => {
       if (closed) page.close({ code: 1013, reason: "later" });
       return !closed;

@@ -247,3 +247,63 @@ test("a room that can't be entered says so", async (t) => {
   await ann.say("in");
   await ann.sees(["in"]);
 });
+
+test("live messages that come while the window is being led back to the end are neither lost nor doubled", async (t) => {
+  const room = "meeting";
+  await server.post(room, "bob", "a needle");
+  await server.fill(room, "line", 140);
+  const ann = await browser.person(t, server, "Ann");
+  let held = null;
+  let holding = false;
+  const link = await between(ann, {
+    fromServer: (frame) => {
+      // The answer that reaches the end was read before what follows it, and arrives after that.
+      if (!holding || frame.t !== "history" || frame.more) return frame;
+      held = frame;
+      return null;
+    },
+  });
+  await ann.visit(room);
+  await ann.page.getByRole("button", { name: "Search this room" }).click();
+  await ann.page.getByRole("searchbox").fill("needle");
+  await ann.page.getByRole("button", { name: /a needle/ }).click();
+  await ann.row("a needle").waitFor();
+  holding = true;
+  await eventually(async () => {
+    await ann.log.evaluate((log) => { log.scrollTop = log.scrollHeight; });
+    assert.ok(held);
+  });
+  await server.post(room, "bob", "just now", "and now");
+  await ann.page.getByRole("button", { name: "2 new messages" }).waitFor();
+  holding = false;
+  link.send(held);
+  await ann.row("and now").waitFor();
+  await ann.sees(["a needle", ...Array.from({ length: 140 }, (_, n) => `line ${n + 1}`), "just now", "and now"]);
+});
+
+test("a page with many rooms comes back to all of them, within the server's rate", async (t) => {
+  const names = Array.from({ length: 90 }, (_, n) => `many-${n}`);
+  const ann = await browser.person(t, server, "Ann");
+  await ann.page.addInitScript((rooms) => sessionStorage.getItem("roomcast.rooms") ?? sessionStorage.setItem("roomcast.rooms", JSON.stringify(rooms)), names);
+  const joined = new Set();
+  const link = await between(ann, {
+    fromServer: (frame) => {
+      if (frame.t === "joined") joined.add(frame.room_id);
+      return frame;
+    },
+  });
+  await ann.visit("many-50");
+  assert.equal(link.sent.find((frame) => frame.t === "join").room_id, "many-50", "the room in front is first");
+  await eventually(async () => assert.equal(joined.size, 90), 30_000);
+  assert.equal(link.opened, 1);
+  await server.post("many-89", "bob", "here too");
+  await ann.page.getByRole("link", { name: /many-89\s*1 unread/ }).waitFor();
+});
+
+test("a name that the server doesn't take is said so, and isn't tried for ever", async (t) => {
+  const ann = await browser.person(t, server, "x".repeat(400));
+  ann.expect(/WebSocket connection to .* failed|status of 400/);
+  await ann.page.goto(`${server.url}/?user=${ann.name}#/room/lobby`);
+  await ann.banner.getByText("The server refused the connection").waitFor();
+  await ann.banner.getByRole("button", { name: "Connect again" }).waitFor();
+});
