@@ -65,6 +65,7 @@
 //! | `ws` (default) | the module `ws`, with a listener of its own |
 //! | `axum`, `hyper` | the module `ws`, with entrances for these servers |
 //! | `tls` | TLS for the listener |
+//! | `sqlite` | the module `sqlite`: a store in one file, with search |
 //! | `metrics` | figures through the `metrics` crate |
 
 #[doc(inline)]
@@ -78,6 +79,13 @@ pub mod ws {
     pub use http;
     #[doc(inline)]
     pub use roomcast_ws::*;
+}
+
+/// A store in one SQLite file: the crate `roomcast-sqlite`.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    #[doc(inline)]
+    pub use roomcast_sqlite::*;
 }
 
 /// The examples of the README, so that they stay true.

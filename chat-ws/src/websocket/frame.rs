@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use roomcast_core::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, OpCode};
 
 /// The longest header of a server's frame, which is never masked.
 const MAX_HEADER: usize = 10;
@@ -11,10 +11,10 @@ const MAX_HEADER: usize = 10;
 /// The longest reason: the payload of a control frame has 125 bytes, and the code takes two.
 const MAX_REASON: usize = 123;
 
-/// Writes one header.
-fn header(opcode: OpCode, length: usize) -> ([u8; MAX_HEADER], usize) {
+/// The header of a control frame, at the front of the array, and its length.
+fn control_header(opcode: Control, length: usize) -> ([u8; MAX_HEADER], usize) {
     let header = FrameHeader {
-        opcode,
+        opcode: OpCode::Control(opcode),
         ..FrameHeader::default()
     };
     let mut bytes = [0; MAX_HEADER];
@@ -26,14 +26,36 @@ fn header(opcode: OpCode, length: usize) -> ([u8; MAX_HEADER], usize) {
     (bytes, count)
 }
 
-/// How long the text frame with this payload is on the wire.
-pub(super) fn text_len(payload: &Bytes) -> usize {
-    let header = match payload.len() {
+/// Appends the header of a text frame: what tungstenite would write, spelled out because every delivery pays for it.
+#[inline]
+fn put_text_header(length: usize, out: &mut Vec<u8>) {
+    const TEXT: u8 = 0x81;
+    match text_header_len(length) {
+        2 => out.extend_from_slice(&[TEXT, length as u8]),
+        4 => {
+            let [high, low] = (length as u16).to_be_bytes();
+            out.extend_from_slice(&[TEXT, 126, high, low]);
+        }
+        _ => {
+            out.extend_from_slice(&[TEXT, 127]);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+#[inline]
+fn text_header_len(length: usize) -> usize {
+    match length {
         0..126 => 2,
         126..65536 => 4,
         _ => MAX_HEADER,
-    };
-    header + payload.len()
+    }
+}
+
+/// How long the text frame with this payload is on the wire.
+#[inline]
+pub(super) fn text_len(payload: &Bytes) -> usize {
+    text_header_len(payload.len()) + payload.len()
 }
 
 /// Where the sending of a batch stands: so many frames are through, and so many bytes of the next.
@@ -44,12 +66,21 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// Encodes text frames from here on until `out` has no more room or there are no more.
-    pub(super) fn encode(self, frames: &[Bytes], out: &mut impl Room) {
+    /// Encodes text frames from here on until `out` is at its capacity or there are no more.
+    pub(super) fn encode(self, frames: &[Bytes], out: &mut Vec<u8>) {
         let mut skip = self.offset;
         for payload in &frames[self.frame..] {
-            let (head, count) = header(OpCode::Data(Data::Text), payload.len());
-            if !out.put(&head[skip.min(count)..count]) || !out.put(&payload[skip.saturating_sub(count)..]) {
+            let room = out.capacity() - out.len();
+            if skip == 0 && MAX_HEADER + payload.len() <= room {
+                put_text_header(payload.len(), out);
+                out.extend_from_slice(payload);
+                continue;
+            }
+            let mut header = Vec::with_capacity(MAX_HEADER);
+            put_text_header(payload.len(), &mut header);
+            put(&header[skip.min(header.len())..], out);
+            put(&payload[skip.saturating_sub(header.len())..], out);
+            if out.len() == out.capacity() {
                 return;
             }
             skip = 0;
@@ -70,31 +101,15 @@ impl Position {
     }
 }
 
-/// Something with room for so many bytes.
-pub(super) trait Room {
-    /// Takes as much as there is room for; false if that wasn't all.
-    fn put(&mut self, bytes: &[u8]) -> bool;
-}
-
-impl Room for tokio::io::ReadBuf<'_> {
-    fn put(&mut self, bytes: &[u8]) -> bool {
-        let count = bytes.len().min(self.remaining());
-        self.put_slice(&bytes[..count]);
-        count == bytes.len()
-    }
-}
-
-impl Room for Vec<u8> {
-    fn put(&mut self, bytes: &[u8]) -> bool {
-        let count = bytes.len().min(self.capacity() - self.len());
-        self.extend_from_slice(&bytes[..count]);
-        count == bytes.len()
-    }
+/// Appends as much as the capacity allows.
+fn put(bytes: &[u8], out: &mut Vec<u8>) {
+    let count = bytes.len().min(out.capacity() - out.len());
+    out.extend_from_slice(&bytes[..count]);
 }
 
 fn control(opcode: Control, payload: &[&[u8]], out: &mut Vec<u8>) {
     let length = payload.iter().map(|piece| piece.len()).sum();
-    let (head, count) = header(OpCode::Control(opcode), length);
+    let (head, count) = control_header(opcode, length);
     out.reserve_exact(count + length);
     out.extend_from_slice(&head[..count]);
     for piece in payload {
@@ -130,6 +145,8 @@ pub(super) fn close(close: Option<&CloseFrame>, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
+
     use super::*;
 
     fn closing(code: u16, reason: &str) -> Vec<u8> {
@@ -142,21 +159,40 @@ mod tests {
         out
     }
 
+    fn encoded(at: Position, frames: &[Bytes], room: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(room);
+        at.encode(frames, &mut out);
+        out
+    }
+
+    #[test]
+    fn headers_are_those_of_tungstenite() {
+        for length in [0, 1, 125, 126, 127, 255, 256, 65535, 65536, 1 << 24] {
+            let header = FrameHeader {
+                opcode: OpCode::Data(Data::Text),
+                ..FrameHeader::default()
+            };
+            let mut expected = Vec::new();
+            header.format(length as u64, &mut expected).unwrap();
+            let mut got = Vec::new();
+            put_text_header(length, &mut got);
+            assert_eq!(got, expected);
+        }
+    }
+
     #[test]
     fn batches_are_the_same_however_they_are_cut() {
         let frames: Vec<Bytes> = [0, 1, 125, 126, 200, 65535, 65536, 3]
             .map(|len| Bytes::from(vec![b'a'; len]))
             .to_vec();
-        let mut whole = Vec::with_capacity(1 << 20);
-        Position::default().encode(&frames, &mut whole);
+        let whole = encoded(Position::default(), &frames, 1 << 20);
         assert_eq!(whole[..5], [0x81, 0, 0x81, 1, b'a']);
         assert_eq!(whole.len(), frames.iter().map(text_len).sum::<usize>());
         for piece in [1, 3, 127, 1000, 1 << 16] {
             let mut at = Position::default();
             let mut got = Vec::new();
             while at.frame < frames.len() {
-                let mut out = Vec::with_capacity(piece);
-                at.encode(&frames, &mut out);
+                let out = encoded(at, &frames, piece);
                 at.advance(&frames, out.len());
                 got.extend(out);
             }

@@ -2,17 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use roomcast_core::{CloseFrame, ConnectionError, ConnectionWriter};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::{Position, text_len};
 use super::link::{Link, Shared};
 
-/// What is put together on the stack, for one write. Most batches are no larger.
+/// What a stream is offered that took nothing the last time.
 const SMALL: usize = 4 << 10;
 
 /// The half of a [`WebSocket`](super::WebSocket) that writes.
@@ -140,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for We
     }
 }
 
-/// Encodes a chunk and writes it: on the stack if it is small.
+/// Encodes a chunk and writes it. The memory lives for the one call, so that a batch costs nothing while it waits.
 fn poll_chunk<S: AsyncWrite + Unpin>(
     link: &mut Link<S>,
     cx: &mut Context<'_>,
@@ -156,16 +155,9 @@ fn poll_chunk<S: AsyncWrite + Unpin>(
         }
     }
     let length = (length - at.offset).min(chunk);
-    if length <= SMALL {
-        let mut stack = [const { MaybeUninit::uninit() }; SMALL];
-        let mut out = ReadBuf::uninit(&mut stack[..length]);
-        at.encode(frames, &mut out);
-        link.poll_write(cx, out.filled())
-    } else {
-        let mut out = Vec::with_capacity(length);
-        at.encode(frames, &mut out);
-        link.poll_write(cx, &out)
-    }
+    let mut out = Vec::with_capacity(length);
+    at.encode(frames, &mut out);
+    link.poll_write(cx, &out)
 }
 
 fn closed() -> io::Error {

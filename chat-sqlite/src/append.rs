@@ -1,0 +1,230 @@
+//! The writes to a room, within the transaction that the writer has begun.
+
+use roomcast_core::{
+    Appended, Change, Epoch, Fingerprint, MAX_SEQ, MessageId, NewEntry, Outcome, RoomHead, RoomId, StoreError,
+};
+use rusqlite::{Connection, Params};
+
+use crate::error::{failed, refused};
+use crate::read::{find, query};
+use crate::row;
+
+/// The message of a nonce. The user's nonces in a room are unique, so there is one row at most.
+pub(crate) const REPEATED: &str =
+    "SELECT id, seq, fingerprint FROM entries WHERE room = ?1 AND user_id = ?2 AND nonce = ?3";
+
+/// A message that can be changed.
+pub(crate) const TARGET: &str =
+    "SELECT key, seq, content FROM entries WHERE id = ?2 AND room = ?1 AND kind = 0 AND deleted = 0";
+
+/// Begins the room's log unless it has one.
+pub(crate) fn create(connection: &Connection, room: &RoomId, epoch: &Epoch) -> Result<RoomHead, StoreError> {
+    run(
+        connection,
+        "INSERT INTO rooms (id, epoch, head, floor) VALUES (?1, ?2, 0, 0) ON CONFLICT (id) DO NOTHING",
+        (room.as_str(), epoch.as_str()),
+    )?;
+    let row = find(connection, room)?.ok_or_else(|| refused(format!("there is no room {room}")))?;
+    Ok(row.head)
+}
+
+/// Adds the entries if the head is the expected one.
+pub(crate) fn append(
+    connection: &Connection,
+    room: &RoomId,
+    expected_head: u64,
+    entries: &[NewEntry],
+) -> Result<Appended, StoreError> {
+    let row = find(connection, room)?.ok_or_else(|| refused(format!("there is no room {room}")))?;
+    let mut appended = Appended {
+        outcomes: Vec::new(),
+        head: row.head.head,
+    };
+    if appended.head != expected_head {
+        return Ok(appended);
+    }
+    if entries.len() as u64 > MAX_SEQ.saturating_sub(expected_head) {
+        return Err(refused("the room's log is full"));
+    }
+    appended.outcomes.reserve_exact(entries.len());
+    for entry in entries {
+        let outcome = add(connection, row.key, appended.head + 1, entry)?;
+        if let Outcome::Stored { seq, .. } = outcome {
+            appended.head = seq;
+        }
+        appended.outcomes.push(outcome);
+    }
+    if appended.head != expected_head {
+        let sql = "UPDATE rooms SET head = ?2 WHERE key = ?1";
+        run(connection, sql, (row.key, row::seq(appended.head)))?;
+    }
+    Ok(appended)
+}
+
+fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result<Outcome, StoreError> {
+    match &entry.change {
+        Change::Message {
+            content,
+            data,
+            reply_to,
+            nonce,
+        } => {
+            if let Some((nonce, fingerprint)) = nonce
+                && let Some(outcome) = repeated(connection, room, entry, nonce.as_str(), *fingerprint)?
+            {
+                return Ok(outcome);
+            }
+            let data = data.as_ref().map(serde_json::to_string).transpose();
+            let data = data.map_err(|error| refused(format!("the data can't be written as JSON: {error}")))?;
+            run(
+                connection,
+                "INSERT INTO entries (room, seq, kind, id, user_id, user_name, at, content, data, reply_to, nonce, fingerprint) \
+                 VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                (
+                    room,
+                    row::seq(seq),
+                    row::to_bytes(entry.id),
+                    entry.user.id().as_str(),
+                    entry.user.name(),
+                    entry.at.as_millis(),
+                    content,
+                    data,
+                    reply_to.map(row::to_bytes),
+                    nonce.as_ref().map(|(nonce, _)| nonce.as_str()),
+                    nonce
+                        .as_ref()
+                        .map(|(_, fingerprint)| fingerprint.as_u128().to_be_bytes()),
+                ),
+            )?;
+            if let Some(content) = content {
+                index(connection, connection.last_insert_rowid(), room, content)?;
+            }
+            Ok(Outcome::Stored { seq, target: None })
+        }
+        Change::Edit { message, content } => {
+            let Some(target) = find_target(connection, room, *message)? else {
+                return Ok(Outcome::NoTarget);
+            };
+            note(connection, room, seq, 1, entry, (*message, target.seq))?;
+            let sql = "UPDATE entries SET content = ?2, edited_at = ?3 WHERE key = ?1";
+            run(connection, sql, (target.key, content, entry.at.as_millis()))?;
+            if let Some(old) = &target.content {
+                unindex(connection, target.key, room, old)?;
+            }
+            index(connection, target.key, room, content)?;
+            Ok(target.changed(seq))
+        }
+        Change::Delete { message } => {
+            let Some(target) = find_target(connection, room, *message)? else {
+                return Ok(Outcome::NoTarget);
+            };
+            note(connection, room, seq, 2, entry, (*message, target.seq))?;
+            let sql = "UPDATE entries SET content = NULL, data = NULL, reply_to = NULL, edited_at = NULL, deleted = 1 \
+                       WHERE key = ?1";
+            run(connection, sql, [target.key])?;
+            if let Some(old) = &target.content {
+                unindex(connection, target.key, room, old)?;
+            }
+            Ok(target.changed(seq))
+        }
+    }
+}
+
+/// What to answer to a nonce that the room knows from this user.
+fn repeated(
+    connection: &Connection,
+    room: i64,
+    entry: &NewEntry,
+    nonce: &str,
+    fingerprint: Fingerprint,
+) -> Result<Option<Outcome>, StoreError> {
+    query(connection, REPEATED, (room, entry.user.id().as_str(), nonce), |rows| {
+        let Some(found) = rows.next().map_err(unwritten)? else {
+            return Ok(None);
+        };
+        let first: [u8; 16] = row::get(found, 2)?;
+        Ok(Some(if first == fingerprint.as_u128().to_be_bytes() {
+            Outcome::Duplicate {
+                id: row::id(found, 0)?,
+                seq: row::get(found, 1)?,
+            }
+        } else {
+            Outcome::NonceConflict
+        }))
+    })
+}
+
+/// The message that an edit or a deletion is about.
+struct Target {
+    key: i64,
+    seq: u64,
+    content: Option<String>,
+}
+
+impl Target {
+    fn changed(&self, seq: u64) -> Outcome {
+        let target = Some(self.seq);
+        Outcome::Stored { seq, target }
+    }
+}
+
+fn find_target(connection: &Connection, room: i64, message: MessageId) -> Result<Option<Target>, StoreError> {
+    query(connection, TARGET, (room, row::to_bytes(message)), |rows| {
+        let Some(found) = rows.next().map_err(unwritten)? else {
+            return Ok(None);
+        };
+        Ok(Some(Target {
+            key: row::get(found, 0)?,
+            seq: row::get(found, 1)?,
+            content: row::get(found, 2)?,
+        }))
+    })
+}
+
+/// Stores an edit or a deletion as an entry of its own.
+fn note(
+    connection: &Connection,
+    room: i64,
+    seq: u64,
+    kind: i64,
+    entry: &NewEntry,
+    (message, target): (MessageId, u64),
+) -> Result<(), StoreError> {
+    run(
+        connection,
+        "INSERT INTO entries (room, seq, kind, id, user_id, user_name, at, message, target) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        (
+            room,
+            row::seq(seq),
+            kind,
+            row::to_bytes(entry.id),
+            entry.user.id().as_str(),
+            entry.user.name(),
+            entry.at.as_millis(),
+            row::to_bytes(message),
+            row::seq(target),
+        ),
+    )
+}
+
+fn index(connection: &Connection, key: i64, room: i64, content: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO words (rowid, room, content) VALUES (?1, ?2, ?3)";
+    run(connection, sql, (key, room.to_string(), content))
+}
+
+/// The index keeps no text: it is told what it was to forget.
+pub(crate) fn unindex(connection: &Connection, key: i64, room: i64, content: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO words (words, rowid, room, content) VALUES ('delete', ?1, ?2, ?3)";
+    run(connection, sql, (key, room.to_string(), content))
+}
+
+pub(crate) fn run(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(unwritten)?;
+    statement.execute(params).map_err(unwritten)?;
+    Ok(())
+}
+
+pub(crate) fn unwritten(error: rusqlite::Error) -> StoreError {
+    failed("the write failed", error)
+}

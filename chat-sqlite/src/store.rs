@@ -1,0 +1,257 @@
+//! The store: hands calls to its threads.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use roomcast_core::{
+    Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageSearch, MessageStore, NewEntry,
+    PageLimit, RoomHead, RoomId, RoomInfo, StoreError, StoreErrorKind,
+};
+use rusqlite::Connection;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use crate::builder::Builder;
+use crate::error::{closed, refused};
+use crate::readers::{self, Read};
+use crate::writer::{self, Write};
+use crate::{read, search};
+
+/// A [`MessageStore`] in one file, on SQLite. Several of them, in one process or several on one machine, may use one
+/// file.
+///
+/// Its threads end when it is closed or dropped; only [`close`](MessageStore::close) waits for them.
+pub struct SqliteStore {
+    path: PathBuf,
+    /// `None` once closed. The threads end when all senders are gone.
+    queues: Mutex<Option<Queues>>,
+    threads: AsyncMutex<Threads>,
+}
+
+#[derive(Clone)]
+struct Queues {
+    write: mpsc::Sender<Write>,
+    read: mpsc::Sender<Read>,
+}
+
+#[derive(Default)]
+struct Threads {
+    readers: Vec<Owned>,
+    writer: Vec<Owned>,
+}
+
+/// A thread, and what tells of its end to those who can't block.
+struct Owned {
+    handle: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Owned {
+    /// Starts a thread, which reports how its opening went.
+    async fn start(
+        name: &str,
+        body: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let (opened, is_open) = oneshot::channel();
+        let (guard, ended) = oneshot::channel::<()>();
+        let handle = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _guard = guard; // Dropped at the end, be it by a panic.
+                body(opened);
+            })
+            .map_err(|error| refused("a thread of the store can't be started").with_source(error))?;
+        match is_open.await {
+            Ok(result) => result.map(|()| Self { handle, ended }),
+            Err(_) => Err(refused("a thread of the store ended while opening")),
+        }
+    }
+}
+
+/// Waits for the threads. One stays in the list until it has ended, so that a dropped call loses none.
+async fn join(threads: &mut Vec<Owned>) {
+    while let Some(last) = threads.last_mut() {
+        let _ = (&mut last.ended).await;
+        if let Some(Owned { handle, .. }) = threads.pop()
+            && handle.join().is_err()
+        {
+            tracing::error!("a thread of the store panicked");
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file with the default settings, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::builder(path).open().await
+    }
+
+    /// Settings for a store in this file.
+    #[must_use]
+    pub fn builder(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(path.into())
+    }
+
+    pub(crate) async fn start(settings: Builder) -> Result<Self, StoreError> {
+        let settings = Arc::new(settings);
+        let (write, writes) = mpsc::channel(settings.queue);
+        let (read, reads) = mpsc::channel(settings.queue);
+        let mut threads = Threads::default();
+        // First, for it makes the file.
+        let own = settings.clone();
+        let writer = Owned::start("sqlite-write", move |opened| writer::run(&own, writes, opened)).await?;
+        threads.writer.push(writer);
+        let reads = Arc::new(Mutex::new(reads));
+        for _ in 0..settings.readers {
+            let (own, reads) = (settings.clone(), reads.clone());
+            let reader = Owned::start("sqlite-read", move |opened| readers::run(&own, &reads, opened)).await?;
+            threads.readers.push(reader);
+        }
+        Ok(Self {
+            path: settings.path.clone(),
+            queues: Mutex::new(Some(Queues { write, read })),
+            threads: AsyncMutex::new(threads),
+        })
+    }
+
+    fn queues(&self) -> Result<Queues, StoreError> {
+        self.queues.lock().clone().ok_or_else(closed)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, result) = oneshot::channel();
+        let job: Read = Box::new(move |connection| {
+            // Nobody may be waiting any more.
+            if !reply.is_closed() {
+                drop(reply.send(read(connection)));
+            }
+        });
+        self.queues()?.read.send(job).await.map_err(|_| lost())?;
+        result.await.map_err(|_| lost())?
+    }
+
+    async fn write<T>(
+        &self,
+        call: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Write,
+    ) -> Result<T, StoreError> {
+        let (reply, result) = oneshot::channel();
+        self.queues()?.write.send(call(reply)).await.map_err(|_| lost())?;
+        result.await.map_err(|_| {
+            StoreError::new(
+                StoreErrorKind::OutcomeUnknown,
+                "the writing thread ended during the call",
+            )
+        })?
+    }
+}
+
+/// A thread has ended by a panic.
+fn lost() -> StoreError {
+    refused("a thread of the store has ended")
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
+        let room = room.clone();
+        self.read(move |connection| read::head(connection, &room)).await
+    }
+
+    async fn create_room(&self, room: &RoomId, epoch: Epoch) -> Result<RoomHead, StoreError> {
+        let room = room.clone();
+        self.write(move |reply| Write::Create { room, epoch, reply }).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomInfo>, StoreError> {
+        let after = after.cloned();
+        self.read(move |connection| read::rooms(connection, after.as_ref().map(RoomId::as_str), limit))
+            .await
+    }
+
+    async fn append(&self, room: &RoomId, expected_head: u64, entries: &[NewEntry]) -> Result<Appended, StoreError> {
+        let (room, entries) = (room.clone(), entries.to_vec());
+        self.write(move |reply| Write::Append {
+            room,
+            expected_head,
+            entries,
+            reply,
+        })
+        .await
+    }
+
+    async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
+        let room = room.clone();
+        self.read(move |connection| read::log(connection, &room, after, limit))
+            .await
+    }
+
+    async fn history(&self, room: &RoomId, range: HistoryRange, limit: usize) -> Result<HistoryPage, StoreError> {
+        let room = room.clone();
+        self.read(move |connection| read::history(connection, &room, range, limit))
+            .await
+    }
+
+    async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let room = room.clone();
+        self.read(move |connection| read::message(connection, &room, id)).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        if self.queues()?.write.is_closed() {
+            return Err(lost());
+        }
+        self.read(read::health).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let queues = self.queues.lock().take();
+        let mut threads = self.threads.lock().await;
+        if let Some(Queues { read, write }) = queues {
+            // The writer last: whoever closes the file last tidies it, which a reader can't. (A call that is dropped
+            // here lets go of both.)
+            drop(read);
+            join(&mut threads.readers).await;
+            drop(write);
+        }
+        join(&mut threads.readers).await;
+        join(&mut threads.writer).await;
+        Ok(())
+    }
+
+    fn search(&self) -> Option<&dyn MessageSearch> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl MessageSearch for SqliteStore {
+    async fn search(
+        &self,
+        room: &RoomId,
+        query: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        let (room, query) = (room.clone(), query.to_owned());
+        self.read(move |connection| search::search(connection, &room, &query, before, limit))
+            .await
+    }
+}

@@ -1,0 +1,237 @@
+//! The thread that writes: what waits in its queue goes into one transaction.
+
+use std::time::{Duration, Instant};
+
+use roomcast_core::{Appended, Epoch, NewEntry, RoomHead, RoomId, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::append::{append, create, unwritten};
+use crate::builder::Builder;
+use crate::error::{commit_failed, copy, refused};
+use crate::retention::Sweep;
+use crate::schema;
+
+/// The most calls that one transaction takes, and about the most entries.
+const CALLS_PER_COMMIT: usize = 512;
+const ENTRIES_PER_COMMIT: usize = 4096;
+
+/// A call that waits for its turn.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Create {
+        room: RoomId,
+        epoch: Epoch,
+        reply: oneshot::Sender<Result<RoomHead, StoreError>>,
+    },
+    Append {
+        room: RoomId,
+        expected_head: u64,
+        entries: Vec<NewEntry>,
+        reply: oneshot::Sender<Result<Appended, StoreError>>,
+    },
+}
+
+/// What a call is to be told once the transaction is committed.
+enum Done {
+    Created(RoomHead),
+    Appended(Appended),
+}
+
+impl Write {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Create { .. } => 1,
+            Self::Append { entries, .. } => entries.len(),
+        }
+    }
+
+    /// Whether nobody waits for the answer any more; then nothing needs to be written.
+    fn is_dropped(&self) -> bool {
+        match self {
+            Self::Create { reply, .. } => reply.is_closed(),
+            Self::Append { reply, .. } => reply.is_closed(),
+        }
+    }
+
+    fn run(&self, connection: &Connection) -> Result<Done, StoreError> {
+        match self {
+            Self::Create { room, epoch, .. } => create(connection, room, epoch).map(Done::Created),
+            Self::Append {
+                room,
+                expected_head,
+                entries,
+                ..
+            } => append(connection, room, *expected_head, entries).map(Done::Appended),
+        }
+    }
+
+    /// Answers. Whoever dropped the call doesn't care.
+    fn answer(self, result: Result<Done, StoreError>) {
+        match (self, result) {
+            (Self::Create { reply, .. }, Ok(Done::Created(head))) => drop(reply.send(Ok(head))),
+            (Self::Append { reply, .. }, Ok(Done::Appended(appended))) => drop(reply.send(Ok(appended))),
+            (Self::Create { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
+            (Self::Append { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
+            // Not reached: each call makes its own kind of result.
+            (Self::Create { .. }, Ok(Done::Appended(_))) | (Self::Append { .. }, Ok(Done::Created(_))) => {}
+        }
+    }
+}
+
+/// Runs until no sender is left and the queue is empty.
+pub(crate) fn run(
+    settings: &Builder,
+    mut queue: mpsc::Receiver<Write>,
+    opened: oneshot::Sender<Result<(), StoreError>>,
+) {
+    // Only for waiting with a time limit.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(opened.send(Err(refused("no runtime for the writer").with_source(error)))),
+    };
+    let mut connection = match schema::open_writer(settings) {
+        Ok(connection) => connection,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    if opened.send(Ok(())).is_err() {
+        return;
+    }
+    let mut sweep = Sweep::new(settings.retention);
+    let mut walked = Instant::now();
+    let mut batch = Vec::new();
+    loop {
+        let patience = if sweep.is_due() {
+            Some(Duration::ZERO)
+        } else {
+            sweep
+                .interval()
+                .map(|interval| interval.saturating_sub(walked.elapsed()))
+        };
+        match wait(&runtime, &mut queue, patience) {
+            Waited::Call(first) => {
+                collect(first, &mut queue, &mut batch);
+                commit_all(&mut connection, &mut batch, &mut sweep);
+            }
+            Waited::Nothing => {}
+            Waited::Closed => return,
+        }
+        if sweep.interval().is_some_and(|interval| walked.elapsed() >= interval) {
+            walked = Instant::now();
+            sweep.walk_all();
+        }
+        if sweep.is_due()
+            && let Err(error) = sweep.run(&mut connection)
+        {
+            tracing::warn!(%error, "old entries could not be removed");
+            sweep.rest();
+        }
+    }
+}
+
+enum Waited {
+    Call(Write),
+    Nothing,
+    Closed,
+}
+
+fn wait(runtime: &tokio::runtime::Runtime, queue: &mut mpsc::Receiver<Write>, patience: Option<Duration>) -> Waited {
+    let received = match patience {
+        None => Ok(queue.blocking_recv()),
+        Some(time) => runtime.block_on(async { tokio::time::timeout(time, queue.recv()).await }),
+    };
+    match received {
+        Ok(Some(call)) => Waited::Call(call),
+        Ok(None) => Waited::Closed,
+        Err(_) => Waited::Nothing,
+    }
+}
+
+/// Takes what waits, up to the bounds.
+fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Write>) {
+    let mut weight = 0;
+    let mut next = Some(first);
+    while let Some(call) = next {
+        if !call.is_dropped() {
+            weight += call.weight();
+            batch.push(call);
+        }
+        if batch.len() >= CALLS_PER_COMMIT || weight >= ENTRIES_PER_COMMIT {
+            return;
+        }
+        next = queue.try_recv().ok();
+    }
+}
+
+/// Commits the calls together; one by one if that fails before the commit, so that the call to blame fails alone.
+fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
+    match commit(connection, batch) {
+        Ok(results) => {
+            for (call, result) in batch.drain(..).zip(results) {
+                if let (Write::Append { room, .. }, Ok(_)) = (&call, &result) {
+                    sweep.grew(room.as_str());
+                }
+                call.answer(result);
+            }
+        }
+        Err(Failure::Broken(_)) if batch.len() > 1 => {
+            for call in batch.drain(..) {
+                commit_all(connection, &mut vec![call], sweep);
+            }
+        }
+        Err(Failure::Broken(error) | Failure::Whole(error)) => {
+            tracing::warn!(%error, calls = batch.len(), "a commit failed");
+            for call in batch.drain(..) {
+                call.answer(Err(copy(&error)));
+            }
+        }
+    }
+}
+
+/// Why nothing of a batch was committed.
+enum Failure {
+    /// One of the calls made SQLite roll back everything.
+    Broken(StoreError),
+    /// None of the calls is to blame.
+    Whole(StoreError),
+}
+
+fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+    let batch_sql = |sql: &str| connection.execute_batch(sql);
+    batch_sql("BEGIN IMMEDIATE").map_err(|error| Failure::Whole(unwritten(error)))?;
+    let mut results = Vec::with_capacity(batch.len());
+    for call in batch {
+        let result = batch_sql("SAVEPOINT call")
+            .map_err(unwritten)
+            .and_then(|()| call.run(connection));
+        let ended = match &result {
+            Ok(_) => batch_sql("RELEASE call"),
+            Err(_) if connection.is_autocommit() => Ok(()),
+            Err(_) => batch_sql("ROLLBACK TO call; RELEASE call"),
+        };
+        // Some errors, such as a full disk, may roll back the whole transaction.
+        if connection.is_autocommit() {
+            let lost = || refused("the transaction was rolled back");
+            return Err(Failure::Broken(result.err().unwrap_or_else(lost)));
+        }
+        if let Err(error) = ended {
+            roll_back(connection);
+            return Err(Failure::Broken(unwritten(error)));
+        }
+        results.push(result);
+    }
+    if let Err(error) = batch_sql("COMMIT") {
+        roll_back(connection);
+        return Err(Failure::Whole(commit_failed(error)));
+    }
+    Ok(results)
+}
+
+/// A rollback that fails leaves the connection in its transaction, and the next `BEGIN` reports it.
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = connection.execute_batch("ROLLBACK")
+    {
+        tracing::warn!(%error, "the rollback failed");
+    }
+}

@@ -1,0 +1,269 @@
+// What the page's tests share: the server as a child process, the browser, and what a user sees of a page.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { chromium } from "playwright-core";
+
+const PATIENCE_MS = 15_000;
+
+/** Tries `check` until it stops throwing: for conditions that span pages or the server. */
+export async function eventually(check, patience = PATIENCE_MS) {
+  const deadline = Date.now() + patience;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await pause(40);
+    }
+  }
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** The chat server under test. It keeps its port and its file through stops and starts. */
+export class Server {
+  static async start() {
+    assert.ok(process.env.CHAT_SERVER, "set CHAT_SERVER to the path of the built chat-server");
+    const server = new Server();
+    server.port = await freePort();
+    server.folder = mkdtempSync(join(tmpdir(), "chat-page-"));
+    server.url = `http://127.0.0.1:${server.port}`;
+    await server.up();
+    return server;
+  }
+
+  async up() {
+    this.said = "";
+    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`], { stdio: ["ignore", "pipe", "pipe"] });
+    this.exit = once(this.child, "exit");
+    let out = "";
+    this.child.stderr.on("data", (text) => { this.said = (this.said + text).slice(-4000); });
+    await new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`the server did not say that it is ready\n${out}\n${this.said}`)), PATIENCE_MS);
+      this.child.stdout.on("data", (text) => {
+        out += text;
+        if (out.includes(`127.0.0.1:${this.port}`)) resolve(clearTimeout(late));
+      });
+      this.child.once("exit", (code) => reject(new Error(`the server ended with ${code} at its start\n${out}\n${this.said}`)));
+      this.child.once("error", reject);
+    });
+  }
+
+  /** Ends the server; resolves to [code, signal]. */
+  async down(signal) {
+    this.child.kill(signal);
+    const late = setTimeout(() => this.child.kill("SIGKILL"), PATIENCE_MS);
+    const ended = await this.exit;
+    clearTimeout(late);
+    return ended;
+  }
+
+  async close() {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.down("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Posts over HTTP, one after the other; waits where the server says that it is too much. */
+  async post(room, user, ...contents) {
+    let last;
+    for (const content of contents) {
+      const body = typeof content === "string" ? { content } : content;
+      for (;;) {
+        const answer = await fetch(`${this.url}/api/rooms/${encodeURIComponent(room)}/messages?user=${encodeURIComponent(user)}`, {
+          method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+        });
+        last = await answer.json();
+        if (answer.status !== 429) {
+          assert.ok(answer.ok, `posting: ${answer.status} ${JSON.stringify(last)}`);
+          break;
+        }
+        await pause(last.retry_ms ?? 200);
+      }
+    }
+    return last;
+  }
+
+  /** Posts `count` messages "NAME 1", "NAME 2", … with as many users as keep each below its rate. */
+  async fill(room, name, count, from = 1) {
+    for (let n = from; n < from + count; n++) await this.post(room, `filler-${Math.floor(n / 30)}`, `${name} ${n}`);
+  }
+
+  async messages(room) {
+    const answer = await fetch(`${this.url}/api/rooms/${encodeURIComponent(room)}/messages?limit=200&user=reader`);
+    return (await answer.json()).messages;
+  }
+}
+
+function chromiumPath() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
+    for (const folder of (process.env.PATH ?? "").split(delimiter)) {
+      if (folder && existsSync(join(folder, name))) return join(folder, name);
+    }
+  }
+  throw new Error("no Chromium found: set CHROMIUM to its path");
+}
+
+// As root there is no sandbox; the rest keeps the browser from calling its maker.
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+export class Browser {
+  static async start() {
+    const browser = new Browser();
+    browser.chromium = await chromium.launch({ executablePath: chromiumPath(), headless: true, args: FLAGS });
+    return browser;
+  }
+
+  /** A person with a browser of their own. Their pages fail the test on any error that it didn't announce. */
+  async person(t, server, name, options = {}) {
+    const { room, ...rest } = options;
+    const context = await this.chromium.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "UTC", ...rest });
+    context.setDefaultTimeout(PATIENCE_MS);
+    await context.addInitScript(() => addEventListener("securitypolicyviolation", (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)));
+    const person = new Person(server, name, context);
+    person.page = person.watch(await context.newPage());
+    t.after(async () => {
+      await context.close();
+      assert.deepEqual(person.errors, [], `${name}'s page had errors`);
+    });
+    if (room) await person.visit(room);
+    return person;
+  }
+
+  async close() {
+    await this.chromium.close();
+  }
+}
+
+export const PHONE = { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+
+/** What Chromium logs by itself while the server is away. */
+export const AWAY = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)|Failed to load resource: the server responded with a status of 503/;
+
+export class Person {
+  constructor(server, name, context) {
+    Object.assign(this, { server, name, context, errors: [], expected: [] });
+  }
+
+  watch(page) {
+    const note = (text) => {
+      const known = this.expected.find((expected) => expected.pattern.test(text));
+      if (known) known.seen += 1;
+      else this.errors.push(text);
+    };
+    page.on("pageerror", (error) => note(`uncaught: ${error.stack ?? error}`));
+    page.on("console", (message) => (message.type() === "error" || message.type() === "warning") && note(message.text()));
+    page.on("crash", () => note("the page crashed"));
+    return page;
+  }
+
+  /** Announces an error; the result's `seen` counts how often it came. */
+  expect(pattern) {
+    const expected = { pattern, seen: 0 };
+    this.expected.push(expected);
+    return expected;
+  }
+
+  async visit(room) {
+    await this.page.goto(`${this.server.url}/?user=${encodeURIComponent(this.name)}#/room/${encodeURIComponent(room)}`);
+    await this.connected();
+    await this.settled();
+  }
+
+  /** The connection stands, the server has said who we are. */
+  async connected() {
+    await this.page.locator('body[data-link="open"]').waitFor();
+  }
+
+  /** The room in front has shown what there is. */
+  async settled() {
+    await this.page.locator("#log .msg, #log .empty").first().waitFor();
+  }
+
+  get log() {
+    return this.page.getByRole("log", { name: "Messages" });
+  }
+  get composer() {
+    return this.page.getByRole("textbox", { name: "Message", exact: true });
+  }
+  get banner() {
+    return this.page.locator("#banner");
+  }
+
+  row(text) {
+    const exactly = new RegExp(`^${text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`);
+    return this.log.getByRole("article").filter({ has: this.page.locator(".said", { hasText: exactly }) });
+  }
+
+  /** What is to be read in the log, from top to bottom. */
+  async texts() {
+    return this.log.locator(".said").allTextContents();
+  }
+
+  async pending() {
+    return this.log.locator('[data-state="pending"]').count();
+  }
+
+  async sees(expected, patience) {
+    await eventually(async () => {
+      assert.deepEqual(await this.texts(), expected);
+      assert.equal(await this.pending(), 0);
+    }, patience);
+  }
+
+  async say(text) {
+    await this.composer.fill(text);
+    await this.composer.press("Enter");
+  }
+
+  async reload() {
+    await this.page.reload();
+    await this.connected();
+    await this.settled();
+  }
+
+  async picture(name) {
+    if (!process.env.SCREENSHOTS) return;
+    mkdirSync(process.env.SCREENSHOTS, { recursive: true });
+    await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  }
+}
+
+/**
+ * Stands between a person's page and the server. `fromServer` and `fromPage` get each frame, parsed, and return
+ * what is to be passed on: a frame, several, or nothing. `send` gives the page a frame of our own.
+ */
+export async function between(person, { fromServer = (frame) => frame, fromPage = (frame) => frame, open = () => true } = {}) {
+  const link = { current: null, opened: 0, sent: [] };
+  const pass = (to, result) => {
+    for (const frame of [result ?? []].flat()) to.send(JSON.stringify(frame));
+  };
+  await person.page.routeWebSocket(/\/ws(\?|$)/, (page) => {
+    link.opened += 1;
+    link.current = page;
+    if (!open(page, link.opened)) return;
+    const server = page.connectToServer();
+    page.onMessage((text) => {
+      const frame = JSON.parse(text);
+      link.sent.push(frame);
+      pass(server, fromPage(frame, link));
+    });
+    server.onMessage((text) => pass(page, fromServer(JSON.parse(text), link)));
+  });
+  link.send = (frame) => link.current.send(JSON.stringify(frame));
+  return link;
+}
