@@ -1,0 +1,94 @@
+//! Every test: Rust's, the page's in a browser, and Python's.
+
+use std::path::{Path, PathBuf};
+
+use crate::report::{Outcome, Report, run};
+use crate::tools;
+use crate::workspace::{Workspace, cargo, files};
+
+const SERVER: &str = "chat-server";
+
+pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
+    report.part("Rust tests", || {
+        run(cargo()
+            .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
+            .current_dir(&workspace.root))
+    });
+
+    let server = workspace.target.join("debug").join(SERVER);
+    let mut built = false;
+    report.part("server binary", || {
+        build_server(workspace)?;
+        built = true;
+        Ok(())
+    });
+    let server = || {
+        if built {
+            Ok(server.as_path())
+        } else {
+            Err("there is no server binary to test".to_owned())
+        }
+    };
+    let tests = workspace.root.join("examples").join(SERVER).join("tests");
+    report.part("page in a browser", || page(workspace, &tests.join("page"), server()?));
+    let python = tests.join("python");
+    if python.is_dir() {
+        report.part("Python clients", || python_clients(workspace, &python, server()?));
+    } else {
+        println!("\nThis tree has no Python tests ({}).", python.display());
+    }
+}
+
+fn build_server(workspace: &Workspace) -> Outcome {
+    if !workspace.has(SERVER) {
+        return Err(format!("the workspace has no package {SERVER}"));
+    }
+    run(cargo()
+        .args(["build", "--package", SERVER, "--bin", SERVER])
+        .current_dir(&workspace.root))
+}
+
+/// The page, driven in a real browser.
+fn page(workspace: &Workspace, folder: &Path, server: &Path) -> Outcome {
+    if !folder.join("package-lock.json").is_file() {
+        return Err(format!("{} has no package-lock.json", folder.display()));
+    }
+    let node = tools::node(workspace)?;
+    let chromium = tools::chromium()?;
+    run(node.npm().args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    run(node
+        .npm()
+        .arg("test")
+        .current_dir(folder)
+        .env("CHAT_SERVER", server)
+        .env("CHROMIUM", chromium)
+        .env("SCREENSHOTS", workspace.target.join("screenshots")))
+}
+
+fn python_clients(workspace: &Workspace, folder: &Path, server: &Path) -> Outcome {
+    let tests: Vec<PathBuf> = files(folder)
+        .into_iter()
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("test_") && name.ends_with(".py")
+        })
+        .collect();
+    if tests.is_empty() {
+        return Err(format!("{} holds no test_*.py", folder.display()));
+    }
+    let python = tools::Python::with(&workspace.target.join("python"), &folder.join("requirements.txt"))?;
+    let mut failed = Vec::new();
+    for test in tests {
+        let outcome = run(python
+            .command()
+            .arg(&test)
+            .current_dir(folder)
+            .env("CHAT_SERVER", server));
+        failed.extend(outcome.err());
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(failed.join("\n"))
+    }
+}
