@@ -1,7 +1,7 @@
 //! Futures that are dropped before they are ready.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use roomcast_core::{Entry, HistoryRange, MessageStore, Outcome, PageLimit};
@@ -14,7 +14,7 @@ async fn poll_times(future: impl Future, times: usize) -> bool {
     let mut future = Box::pin(future);
     for _ in 0..times {
         // Not within an `.await`: the future must not be woken or polled by anybody else.
-        if let Poll::Ready(_) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return true;
         }
         tokio::time::sleep(Duration::from_micros(200)).await;

@@ -134,6 +134,10 @@ pub(super) async fn whole_log(store: &dyn MessageStore, room: &RoomId) -> Vec<En
     let mut after = 0;
     loop {
         let page = store.log(room, after, PageLimit::entries(200)).await.unwrap();
+        assert!(
+            after >= page.head || !page.entries.is_empty(),
+            "a page before the head has an entry"
+        );
         for entry in page.entries {
             assert_eq!(entry.seq(), after.max(page.floor) + 1, "the log has no holes");
             after = entry.seq();
@@ -145,7 +149,7 @@ pub(super) async fn whole_log(store: &dyn MessageStore, room: &RoomId) -> Vec<En
     }
 }
 
-/// The words that a writer uses who isn't alone: appends all entries however often another comes between or the
+/// What a writer does who isn't alone: appends all entries however often another comes between or the
 /// store is busy. Gives the outcomes.
 pub(super) async fn insist(store: &Arc<dyn MessageStore>, room: &RoomId, entries: &[NewEntry]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();

@@ -202,6 +202,7 @@ pub async fn a_large_history_is_read_whole_from_both_ends(harness: &dyn StoreHar
             break;
         }
         assert!(!page.messages.is_empty(), "a page that isn't the last has a message");
+        assert!(seqs.len() < 30, "reading comes to an end: {seqs:?}");
     }
     assert_eq!(seqs, expected);
 
@@ -216,6 +217,7 @@ pub async fn a_large_history_is_read_whole_from_both_ends(harness: &dyn StoreHar
             break;
         }
         assert!(!page.messages.is_empty(), "a page that isn't the last has a message");
+        assert!(seqs.len() < 30, "reading comes to an end: {seqs:?}");
     }
     assert_eq!(seqs, expected);
 }
