@@ -185,9 +185,22 @@ async fn every_entrance_opens_plain_connections() {
                 Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
             );
             assert_eq!(answer.header("upgrade"), Some("websocket"));
+            assert_eq!(answer.header("connection"), Some("Upgrade"), "{name} {answer:?}");
+            assert!(!answer.head.contains("close"), "{name} {answer:?}");
             assert_eq!(answer.header("sec-websocket-protocol"), None);
             talk(&mut client).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_another_make_gets_in() {
+    for (name, address) in entrances(Duration::from_secs(10)).await {
+        let url = format!("ws://{address}/ws/lobby");
+        let (mut client, _) = tokio_tungstenite::client_async(url, connect(address).await)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        client.close(None).await.unwrap();
     }
 }
 
@@ -307,9 +320,12 @@ async fn the_listener_answers_nothing_else() {
         (request("/wss", ""), (404, "not_found")),
         (request("/ws/lobby", "").replace("GET", "DELETE"), (405, "bad_request")),
     ] {
-        let answer = soon(ask(&mut connect(address).await, &text)).await;
+        let mut client = connect(address).await;
+        let answer = soon(ask(&mut client, &text)).await;
         assert_eq!(answer.refusal(), expected, "{text}");
         assert_eq!(answer.header("allow").is_some(), answer.status == 405);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(soon(client.read_u8()).await.is_err(), "one request a connection");
     }
     let mut client = connect(address).await;
     client.write_all(b"garbage\r\n\r\n").await.unwrap();
