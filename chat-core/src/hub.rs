@@ -350,8 +350,8 @@ impl Admission {
     /// Serves the client on this connection to its end.
     ///
     /// If the future is dropped the connection ends at once, without a goodbye; what was accepted is still committed.
-    pub async fn serve(self, connection: impl Connection) -> Ended {
-        session::serve(self.engine, self.place, self.client, self.room, connection).await
+    pub fn serve(self, connection: impl Connection) -> impl Future<Output = Ended> + Send {
+        session::serve(self.engine, self.place, self.client, self.room, connection)
     }
 }
 

@@ -51,15 +51,15 @@ struct Pulse {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<C: Connection>(
+pub(crate) fn serve<C: Connection>(
     engine: Arc<Engine>,
     place: Place,
     client: Client,
     room: Option<RoomLease>,
     connection: C,
-) -> Ended {
+) -> impl Future<Output = Ended> + Send {
     let span = tracing::debug_span!("connection", user = %client.user.id(), remote = ?client.remote);
-    run(engine, place, client, room, connection).instrument(span).await
+    run(engine, place, client, room, connection).instrument(span)
 }
 
 async fn run<C: Connection>(
@@ -114,7 +114,7 @@ async fn run<C: Connection>(
     let code = match end {
         Finish::Gone => None,
         Finish::Close(closing) => {
-            goodbye(engine.limits.write, protocol, closing, &mut reader, &mut writer).await;
+            Box::pin(goodbye(engine.limits.write, protocol, closing, &mut reader, &mut writer)).await;
             Some(closing.code)
         }
     };
@@ -161,7 +161,7 @@ async fn read<R: ConnectionReader>(
     session: &Session,
     pulse: &Mutex<Pulse>,
 ) -> Finish {
-    if let Err(closing) = requests.begin(room, start).await {
+    if let Err(closing) = Box::pin(requests.begin(room, start)).await {
         session.outbox.close(closing);
         return std::future::pending().await;
     }
@@ -188,7 +188,7 @@ async fn read<R: ConnectionReader>(
             finish: true,
         };
         let closing = match inbound {
-            Ok(Inbound::Text(text)) => match requests.handle(&text, now).await {
+            Ok(Inbound::Text(text)) => match Box::pin(requests.handle(&text, now)).await {
                 Ok(()) => continue,
                 Err(closing) => closing,
             },

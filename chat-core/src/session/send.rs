@@ -70,7 +70,7 @@ impl<'a> Sending<'a> {
             // A client that is told to come back anyway fetches the rest then.
             if self.catching_up > 0
                 && !self.session.outbox.is_closing()
-                && let Err(finish) = self.catch_up(writer).await
+                && let Err(finish) = Box::pin(self.catch_up(writer)).await
             {
                 return finish;
             }
