@@ -114,7 +114,14 @@ async fn run<C: Connection>(
     let code = match end {
         Finish::Gone => None,
         Finish::Close(closing) => {
-            Box::pin(goodbye(engine.limits.write, protocol, closing, &mut reader, &mut writer)).await;
+            Box::pin(goodbye(
+                engine.limits.write,
+                protocol,
+                closing,
+                &mut reader,
+                &mut writer,
+            ))
+            .await;
             Some(closing.code)
         }
     };

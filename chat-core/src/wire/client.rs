@@ -167,8 +167,20 @@ pub(crate) struct Rejected {
     pub(crate) message: String,
 }
 
+/// Whether the text can be an object. serde would take an array for one, field by field.
+fn is_object(text: &[u8]) -> Result<(), Rejected> {
+    match text.trim_ascii_start().first() {
+        Some(b'{') => Ok(()),
+        _ => Err(Rejected {
+            id: None,
+            message: "a frame is one JSON object".into(),
+        }),
+    }
+}
+
 /// Reads a frame of `chat.v1.json`.
 pub(crate) fn parse_v1(text: &[u8]) -> Result<ClientFrame, Rejected> {
+    is_object(text)?;
     serde_json::from_slice(text).map_err(|error| {
         #[derive(Deserialize)]
         struct Envelope {
@@ -184,10 +196,15 @@ pub(crate) fn parse_v1(text: &[u8]) -> Result<ClientFrame, Rejected> {
     })
 }
 
-/// Reads a plain connection's message: an object with `content`, and perhaps the other parts of a message.
+/// Reads a plain connection's message: an object with `content`; what else is in it is ignored.
 pub(crate) fn parse_plain(text: &[u8]) -> Result<Draft, Rejected> {
-    match serde_json::from_slice::<WireDraft>(text) {
-        Ok(wire) => Ok(wire.into()),
+    #[derive(Deserialize)]
+    struct Plain {
+        content: String,
+    }
+    is_object(text)?;
+    match serde_json::from_slice::<Plain>(text) {
+        Ok(plain) => Ok(Draft::text(plain.content)),
         Err(error) => Err(Rejected {
             id: None,
             message: format!("{:.200}", error.to_string()),
@@ -263,6 +280,11 @@ mod tests {
             let rejected = v1(text).unwrap_err();
             assert!(rejected.message.len() < 300, "{}", rejected.message);
         }
+        for text in [r#"["ping",3]"#, r#" ["leave",1,"p"]"#] {
+            assert_eq!(v1(text).unwrap_err().message, "a frame is one JSON object");
+        }
+        assert!(parse_plain(br#"["hi"]"#).is_err());
+        assert_eq!(parse_plain(br#" {"content":"hi","nonce":5}"#), Ok(Draft::text("hi")));
         let long = format!(r#"{{"t":"ping","id":"{}"}}"#, "x".repeat(65));
         assert!(v1(&long).is_err());
         assert!(parse_v1(b"{\"t\":\"send\",\"content\":\"\xff\"}").is_err());

@@ -356,7 +356,7 @@ async function lost(closeCode) {
 
   // A browser is not told why an upgrade was refused. Ask over HTTP, where the refusal can be read.
   if (!wasOpen && closeCode !== 4004) {
-    const refused = await api("rooms/lobby/messages", { limit: 1 }).then(() => null, (error) => error);
+    const refused = await api("rooms", { limit: 1 }).then(() => null, (error) => error);
     if (link.state === "waiting" && (refused?.status === 400 || refused?.status === 401)) stop(`The server refused the connection: ${refused.message}`);
   }
 }

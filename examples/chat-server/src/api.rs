@@ -1,8 +1,9 @@
 //! The routes: the chat's WebSocket, the HTTP API, health and metrics, and the page.
 
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, body::Bytes};
@@ -66,10 +67,13 @@ async fn enter(State(server): State<Server>, Visitor(user): Visitor, chat: ChatU
 async fn enter_room(
     State(server): State<Server>,
     Visitor(user): Visitor,
-    Path(room): Path<String>,
+    RoomPath(room): RoomPath,
     chat: ChatUpgrade,
 ) -> Response {
-    chat.room(room).origins(server.origins).serve(&server.hub, user).await
+    chat.room(room.as_str())
+        .origins(server.origins)
+        .serve(&server.hub, user)
+        .await
 }
 
 #[derive(Deserialize)]
@@ -80,6 +84,7 @@ struct RoomsQuery {
 
 async fn rooms(
     State(server): State<Server>,
+    Visitor(_): Visitor,
     query: Result<Query<RoomsQuery>, QueryRejection>,
 ) -> Result<Response, Refused> {
     const MOST: usize = 1000;
@@ -102,8 +107,8 @@ async fn rooms(
     Ok(Json(json!({ "rooms": rooms })).into_response())
 }
 
-async fn members(State(server): State<Server>, Path(room): Path<String>) -> Result<Response, Refused> {
-    let users: Vec<User> = server.hub.room(room_id(room)?).members();
+async fn members(State(server): State<Server>, RoomPath(room): RoomPath) -> Result<Response, Refused> {
+    let users: Vec<User> = server.hub.room(room).members();
     Ok(Json(json!({ "users": users })).into_response())
 }
 
@@ -117,7 +122,7 @@ struct HistoryQuery {
 async fn history(
     State(server): State<Server>,
     Visitor(user): Visitor,
-    Path(room): Path<String>,
+    RoomPath(room): RoomPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Page, Refused> {
     let Query(query) = query?;
@@ -129,7 +134,7 @@ async fn history(
     };
     Ok(server
         .hub
-        .room(room_id(room)?)
+        .room(room)
         .as_user(user)
         .history(range, query.limit)
         .await?
@@ -146,11 +151,11 @@ struct SearchQuery {
 async fn search(
     State(server): State<Server>,
     Visitor(user): Visitor,
-    Path(room): Path<String>,
+    RoomPath(room): RoomPath,
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Page, Refused> {
     let Query(query) = query?;
-    let room = server.hub.room(room_id(room)?).as_user(user);
+    let room = server.hub.room(room).as_user(user);
     Ok(room.search(&query.q, query.before, query.limit).await?.into())
 }
 
@@ -163,12 +168,14 @@ struct Post {
 async fn send(
     State(server): State<Server>,
     Visitor(user): Visitor,
-    Path(room): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    RoomPath(room): RoomPath,
+    request: Request,
 ) -> Result<Response, Refused> {
     // A page of another origin can't send this type without asking first, and is then not answered.
-    let json = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let json = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     if !json.is_some_and(|kind| {
         kind.split(';')
             .next()
@@ -176,17 +183,22 @@ async fn send(
     }) {
         return Err(bad("the content type must be application/json"));
     }
-    let body = body.map_err(|rejection| {
-        let code = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
-            _ => ErrorCode::BadRequest,
-        };
-        Refused(Refusal::new(code, rejection.body_text()))
-    })?;
+    let body = tokio::time::timeout(server.hub.limits().handshake, Bytes::from_request(request, &()))
+        .await
+        .map_err(|_| bad("the body takes too long to come"))?
+        .map_err(|rejection| {
+            let code = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+                _ => ErrorCode::BadRequest,
+            };
+            Refused(Refusal::new(code, rejection.body_text()))
+        })?;
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the body must be a JSON object"));
+    }
     let Post { content, nonce } = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
     let mut draft = Draft::text(content);
     draft.nonce = nonce;
-    let room = room_id(room)?;
     let Receipt { id, seq, duplicate, .. } = server.hub.room(room.clone()).as_user(user).send(draft).await?;
     let ack = json!({ "t": "ack", "room_id": room, "msg": id, "seq": seq, "dup": duplicate });
     Ok((StatusCode::CREATED, Json(ack)).into_response())
@@ -242,6 +254,19 @@ impl From<QueryRejection> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         roomcast_ws::refusal_response(&self.0).into_response()
+    }
+}
+
+/// The room that the path names.
+struct RoomPath(RoomId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomPath {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let room = Path::<String>::from_request_parts(parts, state).await;
+        let Path(room) = room.map_err(|rejection| bad(rejection.body_text()))?;
+        room_id(room).map(Self)
     }
 }
 
