@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, env = "CHAT_STORE", default_value = "sqlite:chat.db", value_name = "STORE")]
     pub(crate) store: StoreChoice,
 
-    /// A page that may connect, as https://chat.example; may be given several times. Without it, pages of this server alone
+    /// The origin of a page that may connect (scheme, host and port); may be given several times. Without it, pages of this server alone
     #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) origins: Vec<String>,
 
