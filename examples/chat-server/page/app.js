@@ -356,7 +356,7 @@ async function lost(closeCode) {
 
   // A browser is not told why an upgrade was refused. Ask over HTTP, where the refusal can be read.
   if (!wasOpen && closeCode !== 4004) {
-    const refused = await api("rooms/lobby/messages", { limit: 1 }).then(() => null, (error) => error);
+    const refused = await api(`rooms/${encodeURIComponent(frontId ?? "lobby")}/messages`, { limit: 1 }).then(() => null, (error) => error);
     if (link.state === "waiting" && (refused?.status === 400 || refused?.status === 401)) stop(`The server refused the connection: ${refused.message}`);
   }
 }
@@ -1696,7 +1696,8 @@ async function runSearch(more = false) {
   say($("search-state"), "Searching…");
   try {
     const before = more ? search.results.at(-1)?.seq : undefined;
-    const answer = await api(`rooms/${encodeURIComponent(room.id)}/search`, { q: query, before, limit: 30 });
+    // A room where nobody has spoken isn't in the store, and to ask for it would be an error.
+    const answer = room.seq === 0 ? { messages: [], more: false } : await api(`rooms/${encodeURIComponent(room.id)}/search`, { q: query, before, limit: 30 });
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? [...search.results, ...answer.messages] : answer.messages, more: answer.more === true });
     const count = search.results.length;
