@@ -1696,7 +1696,8 @@ async function runSearch(more = false) {
   say($("search-state"), "Searching…");
   try {
     const before = more ? search.results.at(-1)?.seq : undefined;
-    const answer = await api(`rooms/${encodeURIComponent(room.id)}/search`, { q: query, before, limit: 30 });
+    // A room where nobody has spoken isn't in the store, and to ask for it would be an error.
+    const answer = room.seq === 0 ? { messages: [], more: false } : await api(`rooms/${encodeURIComponent(room.id)}/search`, { q: query, before, limit: 30 });
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? [...search.results, ...answer.messages] : answer.messages, more: answer.more === true });
     const count = search.results.length;

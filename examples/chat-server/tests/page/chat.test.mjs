@@ -340,4 +340,10 @@ test("search finds old messages and jumps to them", async (t) => {
   await panel.getByText("No message has these words.").waitFor();
   await panel.getByRole("searchbox").press("Escape");
   await panel.waitFor({ state: "hidden" });
+
+  // A room in which nobody has spoken has nothing to find, which is no error.
+  await ann.visit("search-silence");
+  await ann.page.getByRole("button", { name: "Search this room" }).click();
+  await panel.getByRole("searchbox").fill("needle");
+  await panel.getByText("No message has these words.").waitFor();
 });

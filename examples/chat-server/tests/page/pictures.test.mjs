@@ -28,7 +28,7 @@ test("a lively conversation, in pictures", async (t) => {
   await say("Noor", "That's the best test lab we have");
   await say("Ines", "Things to look at:\n· does the unsent text survive a reload?\n· is the order the same on both phones?");
   await say("Noor", "What happens if the server restarts while I'm typing?");
-  const ann = await browser.person(t, server, "Maya", { room, viewport: { width: 1280, height: 880 }, deviceScaleFactor: 2 });
+  const ann = await browser.person(t, server, "Maya", { room, viewport: { width: 1280, height: 900 }, deviceScaleFactor: 2 });
   const ines = await browser.person(t, server, "Ines", { room });
   const others = await Promise.all(["Tomás", "Noor"].map((name) => browser.person(t, server, name, { room })));
   for (const other of ["design", "lobby"]) {
