@@ -52,7 +52,7 @@ pub struct Limits {
     pub tail: QueueLimit,
     /// How much may wait for its commit in one room; 4,096 messages and 16 MiB. Senders wait for a place.
     pub commit_queue: QueueLimit,
-    /// How much one append to the store carries; 256 messages and 4 MiB.
+    /// How much one append to the store carries; 512 messages and 4 MiB.
     pub commit_batch: QueueLimit,
     /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
     pub commit: Duration,
