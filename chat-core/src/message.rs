@@ -239,8 +239,10 @@ impl Draft {
         }
     }
 
-    /// What tells two drafts with the same nonce apart.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
+    /// What tells two drafts with the same nonce apart: made of content, data and `reply_to`. For tools that write to a
+    /// store by themselves; a hub makes it of what the sender sent, before the policy changes it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
         // Lengths first, so that no two different drafts run together into the same bytes.
         let content = self.content.as_deref().unwrap_or_default();
         let data = self

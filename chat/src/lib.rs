@@ -66,6 +66,7 @@
 //! | `axum`, `hyper` | the module `ws`, with entrances for these servers |
 //! | `tls` | TLS for the listener |
 //! | `sqlite` | the module `sqlite`: a store in one file, with search |
+//! | `mongo` | the module `mongo`: a store on MongoDB, which several servers may share |
 //! | `metrics` | figures through the `metrics` crate |
 
 #[doc(inline)]
@@ -86,6 +87,13 @@ pub mod ws {
 pub mod sqlite {
     #[doc(inline)]
     pub use roomcast_sqlite::*;
+}
+
+/// A store on MongoDB: the crate `roomcast-mongo`.
+#[cfg(feature = "mongo")]
+pub mod mongo {
+    #[doc(inline)]
+    pub use roomcast_mongo::*;
 }
 
 /// The examples of the README, so that they stay true.

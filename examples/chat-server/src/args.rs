@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use roomcast_core::Rate;
 
 /// A chat server that keeps every message.
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
 
-    /// Where messages are kept: sqlite:PATH, or memory (lost when the server stops)
+    /// Where messages are kept: sqlite:PATH, mongodb://HOST/DATABASE, or memory (lost when the server stops)
     #[arg(long, env = "CHAT_STORE", default_value = "sqlite:chat.db", value_name = "STORE")]
     pub(crate) store: StoreChoice,
 
@@ -35,6 +35,27 @@ pub(crate) struct Args {
     /// How much of each room is kept: a number of entries, an age as 90d, both as 100000,90d, or all
     #[arg(long, env = "CHAT_RETENTION", default_value = "all", value_name = "RETENTION")]
     pub(crate) retention: RetentionChoice,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring the messages of an older MongoDB collection into the rooms of --store, and end
+    ///
+    /// Taken is each document {_id, room_id, content, created_at, user}; `user` is a name or {id, name}. The collection is
+    /// only read. What an earlier import has brought in is left alone, so it may be run again.
+    Import {
+        /// The database that holds the collection: mongodb://HOST/DATABASE
+        #[arg(long, value_name = "URI")]
+        from: String,
+
+        /// The collection
+        #[arg(long, value_name = "NAME", default_value = "messages")]
+        collection: String,
+    },
 }
 
 /// Where messages are kept.
@@ -42,6 +63,8 @@ pub(crate) struct Args {
 pub(crate) enum StoreChoice {
     Memory,
     Sqlite(PathBuf),
+    /// An address of MongoDB.
+    Mongo(String),
 }
 
 impl FromStr for StoreChoice {
@@ -51,8 +74,8 @@ impl FromStr for StoreChoice {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("mongodb" | "mongodb+srv", _)) => Err("this server is built without MongoDB".into()),
-            _ => Err("a store is sqlite:PATH or memory".into()),
+            Some(("mongodb" | "mongodb+srv", rest)) if rest.starts_with("//") => Ok(Self::Mongo(text.to_owned())),
+            _ => Err("a store is sqlite:PATH, mongodb://HOST/DATABASE or memory".into()),
         }
     }
 }
@@ -124,7 +147,8 @@ mod tests {
     fn stores_are_read() {
         assert_eq!("memory".parse(), Ok(StoreChoice::Memory));
         assert_eq!("sqlite:a:b.db".parse(), Ok(StoreChoice::Sqlite("a:b.db".into())));
-        for wrong in ["", "sqlite", "sqlite:", "redis://x", "mongodb://x/y"] {
+        assert_eq!("mongodb://x/y".parse(), Ok(StoreChoice::Mongo("mongodb://x/y".into())));
+        for wrong in ["", "sqlite", "sqlite:", "redis://x", "mongodb", "mongodb:x"] {
             assert!(wrong.parse::<StoreChoice>().is_err(), "{wrong}");
         }
     }

@@ -4,6 +4,7 @@ mod api;
 mod args;
 mod http;
 mod identity;
+mod import;
 mod page;
 mod store;
 
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use args::Args;
+use args::{Args, Command};
 
 /// How long clients have to be told goodbye and messages to be committed.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -48,6 +49,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(Command::Import { from, collection }) = &args.command {
+        let store = store::open(&args.store, args.retention).await?;
+        return import::run(from, collection, store).await;
+    }
     // The listener first: a taken port must not touch the store.
     let listener = TcpListener::bind(args.listen)
         .await

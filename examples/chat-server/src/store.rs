@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use roomcast_core::{MemoryStore, MessageStore, StoreError, StoreErrorKind};
-use roomcast_sqlite::{Retention, SqliteStore};
+use roomcast_mongo::MongoStore;
+use roomcast_sqlite::SqliteStore;
 
 use crate::args::{RetentionChoice, StoreChoice};
 
@@ -26,11 +27,18 @@ pub(crate) async fn open(
             ))
         }
         StoreChoice::Sqlite(path) => {
-            let retention = Retention {
+            let retention = roomcast_sqlite::Retention {
                 max_entries: entries,
                 max_age: age,
             };
             Ok(Arc::new(SqliteStore::builder(path).retention(retention).open().await?))
+        }
+        StoreChoice::Mongo(uri) => {
+            let retention = roomcast_mongo::Retention {
+                max_entries: entries,
+                max_age: age,
+            };
+            Ok(Arc::new(MongoStore::builder(uri).retention(retention).connect().await?))
         }
     }
 }

@@ -1,0 +1,96 @@
+//! A [`MessageStore`](roomcast_core::MessageStore) on MongoDB: durable, with as many servers on one database as you like.
+//!
+//! ```no_run
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! use roomcast_core::{Hub, OpenPolicy};
+//! use roomcast_mongo::MongoStore;
+//!
+//! let store = MongoStore::connect("mongodb://127.0.0.1:27017/chat").await?;
+//! let hub = Hub::builder(store, OpenPolicy).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`MongoStore::builder`] has the settings: durability, names, time limits, connection pools, retention, search.
+//!
+//! It needs MongoDB 4.2 or newer, as a replica set or as a server that stands alone; there are no transactions.
+//!
+//! # What is promised
+//!
+//! - With [`Durability::Majority`], the default, an entry is acknowledged once a majority of the replica set has it in its
+//!   journals, and only such entries are read. So what anybody saw survives the loss of any minority of the servers.
+//! - The place of an entry is given by a unique index: several hubs on one database write one room without holes,
+//!   and none of them ever overwrites another's entry.
+//! - After a time-out or a lost connection, the error is
+//!   [`OutcomeUnknown`](roomcast_core::StoreErrorKind::OutcomeUnknown): the hub then reads what was stored before it writes again.
+//! - All operations have a time limit, and see everything that this store was told to be stored before, even right after
+//!   another server has become primary.
+//!
+//! # Documents
+//!
+//! Two collections, to be read by people as well. `roomcast_rooms` has one document for each room:
+//!
+//! | field | type | holds |
+//! |---|---|---|
+//! | `_id` | string | the room's id |
+//! | `epoch` | string | which log it is; cursors of clients have it |
+//! | `floor` | long | the highest seq that retention has removed |
+//! | `removed` | long | up to where the removed entries are deleted as well |
+//! | `floor_raised_at` | date | when `floor` was last raised |
+//! | `created_at` | date | when the room began |
+//!
+//! `roomcast_entries` has one document for each entry of a log: a message, an edit, or a deletion.
+//!
+//! | field | type | holds |
+//! |---|---|---|
+//! | `_id` | UUID | the entry's id |
+//! | `room_id` | string | the room |
+//! | `seq` | long | the place in the room's log, dense from 1 |
+//! | `kind` | string | `message`, `edit` or `delete` |
+//! | `user` | `{id, name}` | who said or did it |
+//! | `created_at` | date | when the hub accepted it |
+//! | `content` | string | of a message: the text as it now is |
+//! | `data` | document, or string | of a message: what the application added. A string of JSON where BSON has no such value |
+//! | `reply_to` | UUID | of a message: the one that it answers |
+//! | `edited_at`, `revision` | date, long | of a message: when it was last edited, and by the entry at which place |
+//! | `deleted` | bool | of a message: nothing else is left of it |
+//! | `nonce`, `fingerprint` | string, UUID | of a message: what makes its sending repeatable |
+//! | `words` | array of strings | of a message: its words, for search |
+//! | `message`, `target` | UUID, long | of an edit or a deletion: which message, and its seq |
+//! | `unfinished` | bool | of an edit or a deletion: the message may not say so yet; the next who looks at the room sees to it |
+//!
+//! So the last messages of a room, in the shell:
+//!
+//! ```js
+//! db.roomcast_entries.find({room_id: "lobby", kind: "message"}, {words: 0}).sort({seq: -1}).limit(50)
+//! ```
+//!
+//! Don't write to these collections by hand: places, words and edits belong together.
+//!
+//! # Cost
+//!
+//! One append is one ordered insert, however many entries it carries, while a room is busy; one look-up more if it
+//! was quiet for a while, and two more if there are edits or deletions. A read is two queries, each answered from an index. With
+//! search, each word of a message is an entry of an index.
+//!
+//! # From an older system
+//!
+//! [`import`] brings a collection of plain messages (`{_id, room_id, content, created_at, user}`) into rooms.
+
+mod append;
+mod builder;
+mod data;
+mod database;
+mod document;
+mod error;
+mod import;
+mod read;
+mod retention;
+mod room;
+mod search;
+mod store;
+mod words;
+
+pub use builder::{Builder, Durability, Retention};
+pub use import::{ImportReport, import};
+pub use store::MongoStore;
