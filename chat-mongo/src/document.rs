@@ -214,8 +214,10 @@ fn wrong(id: Uuid, what: impl std::fmt::Display) -> StoreError {
 /// A document of any kind, or an error that names it.
 pub(crate) fn read<'a, T: Deserialize<'a>>(raw: &'a RawDocument) -> Result<T, StoreError> {
     bson::deserialize_from_slice(raw.as_bytes()).map_err(|error| {
-        let id = match raw.get("_id") {
-            Ok(Some(id)) => format!("{id:?}"),
+        let id = match raw.get("_id").map(|id| id.map(Bson::try_from)) {
+            // As a person writes it.
+            Ok(Some(Ok(Bson::Binary(id)))) => id.to_uuid().map_or_else(|_| format!("{id:?}"), |id| id.to_string()),
+            Ok(Some(Ok(id))) => id.to_string(),
             _ => "(none)".to_owned(),
         };
         damaged(format!("the document with _id {id} is none of this store: {error}")).with_source(error)

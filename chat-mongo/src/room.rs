@@ -38,21 +38,20 @@ struct Place {
 
 impl RoomDocument {
     fn head(&self) -> Result<RoomHead, StoreError> {
-        let floor = place(self.floor)?;
+        let wrong = |what: String| damaged(format!("room {:?}: {what}", self.id));
+        let seq = |number| place(number).ok_or_else(|| wrong(format!("the seq {number} is out of range")));
+        let floor = seq(self.floor)?;
         let head = match self.last.first() {
-            Some(last) => place(last.seq)?.max(floor),
+            Some(last) => seq(last.seq)?.max(floor),
             None => floor,
         };
-        let epoch = Epoch::new(&self.epoch).map_err(damaged)?;
+        let epoch = Epoch::new(&self.epoch).map_err(|error| wrong(error.to_string()))?;
         Ok(RoomHead { epoch, head, floor })
     }
 }
 
-fn place(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number)
-        .ok()
-        .filter(|seq| *seq <= roomcast_core::MAX_SEQ)
-        .ok_or_else(|| damaged(format!("the seq {number} is out of range")))
+fn place(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|seq| *seq <= roomcast_core::MAX_SEQ)
 }
 
 impl Database {

@@ -1,6 +1,8 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
+//! `cargo xtask mongod` fetches what the tests of one crate need.
 
 mod checks;
+mod mongod;
 mod report;
 mod tests;
 mod tools;
@@ -13,13 +15,21 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
-cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests";
+cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests
+cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one";
+
+enum Task {
+    Test,
+    Ci,
+    Mongod,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let ci = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => false,
-        ["ci"] => true,
+    let task = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => Task::Test,
+        ["ci"] => Task::Ci,
+        ["mongod"] => Task::Mongod,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -37,7 +47,11 @@ fn main() -> ExitCode {
         }
     };
     let mut report = Report::default();
-    if ci {
+    if let Task::Mongod = task {
+        report.part("MongoDB server", || mongod::mongod(&workspace).map(drop));
+        return report.finish();
+    }
+    if let Task::Ci = task {
         checks::all(&workspace, &mut report);
     }
     tests::all(&workspace, &mut report);

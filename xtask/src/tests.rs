@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::mongod;
 use crate::report::{Outcome, Report, run};
 use crate::tools;
 use crate::workspace::{Workspace, cargo, files};
@@ -9,9 +10,17 @@ use crate::workspace::{Workspace, cargo, files};
 const SERVER: &str = "chat-server";
 
 pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
+    // Without it the tests that need one fail, and say so.
+    let mut mongod = None;
+    report.part("MongoDB server", || {
+        mongod = Some(mongod::mongod(workspace)?);
+        Ok(())
+    });
+    let mongod = mongod.as_deref();
     report.part("Rust tests", || {
         run(cargo()
             .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
+            .envs(mongod.map(|path| ("MONGOD", path)))
             .current_dir(&workspace.root))
     });
 
@@ -32,7 +41,9 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     let tests = workspace.root.join("examples").join(SERVER).join("tests");
     report.part("page in a browser", || page(workspace, &tests.join("page"), server()?));
     let python = tests.join("python");
-    report.part("Python clients", || python_clients(workspace, &python, server()?));
+    report.part("Python clients", || {
+        python_clients(workspace, &python, server()?, mongod)
+    });
 }
 
 fn build_server(workspace: &Workspace) -> Outcome {
@@ -61,7 +72,7 @@ fn page(workspace: &Workspace, folder: &Path, server: &Path) -> Outcome {
         .env("SCREENSHOTS", workspace.target.join("screenshots")))
 }
 
-fn python_clients(workspace: &Workspace, folder: &Path, server: &Path) -> Outcome {
+fn python_clients(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&Path>) -> Outcome {
     let tests: Vec<PathBuf> = files(folder)
         .into_iter()
         .filter(|path| {
@@ -79,7 +90,8 @@ fn python_clients(workspace: &Workspace, folder: &Path, server: &Path) -> Outcom
             .command()
             .arg(&test)
             .current_dir(folder)
-            .env("CHAT_SERVER", server));
+            .env("CHAT_SERVER", server)
+            .envs(mongod.map(|path| ("MONGOD", path))));
         failed.extend(outcome.err());
     }
     if failed.is_empty() {

@@ -125,7 +125,7 @@ fn install(pip: &mut Command, options: &[&str], requirements: &Path) -> Outcome 
 }
 
 /// Installs Debian packages, where that is possible: as root, with apt-get.
-fn apt(packages: &[&str]) -> Outcome {
+pub(crate) fn apt(packages: &[&str]) -> Outcome {
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !root || on_path("apt-get").is_none() {
         return Err("not root on Debian, so it isn't installed by itself".to_owned());
@@ -145,7 +145,7 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// A folder of this name, a few levels below another.
-fn find_folder(below: &Path, name: &str) -> Option<PathBuf> {
+pub(crate) fn find_folder(below: &Path, name: &str) -> Option<PathBuf> {
     let mut level = vec![below.to_owned()];
     for _ in 0..5 {
         let next: Vec<_> = level
