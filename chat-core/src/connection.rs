@@ -37,7 +37,8 @@ pub trait ConnectionWriter: Send + 'static {
     /// Sends these text frames in order and flushes once, after the last. Ready when all of it was handed to the
     /// transport below (the kernel, say).
     ///
-    /// If the future is dropped before, the connection is given up: nothing but [`close`](Self::close) is called after.
+    /// If the future is dropped before, the connection is given up: nothing but [`close`](Self::close) is called after,
+    /// which must not write into the middle of a frame.
     ///
     /// # Errors
     ///
@@ -45,7 +46,8 @@ pub trait ConnectionWriter: Send + 'static {
     fn send(&mut self, frames: &[Bytes]) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 
     /// Asks the client for a sign of life, as soon as what was sent before is flushed. The answer comes as
-    /// [`Inbound::Pong`]. `Ok(false)` if the transport has no such thing; then silence is not taken for death.
+    /// [`Inbound::Pong`]. `Ok(false)` if the transport has no such thing; then silence is not taken for death. If the future
+    /// is dropped, the same goes as for [`send`](Self::send).
     ///
     /// # Errors
     ///

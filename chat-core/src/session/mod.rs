@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -111,20 +112,16 @@ async fn run<C: Connection>(
     };
     // The rooms forget the connection before it says goodbye.
     drop(requests);
-    let code = match end {
-        Finish::Gone => None,
-        Finish::Close(closing) => {
-            Box::pin(goodbye(
-                engine.limits.write,
-                protocol,
-                closing,
-                &mut reader,
-                &mut writer,
-            ))
-            .await;
-            Some(closing.code)
+    let (code, bye) = match end {
+        Finish::Gone => (None, None),
+        Finish::GiveUp(code) => (Some(code), None),
+        Finish::Close(Closing { code, after, .. }) => {
+            (Some(code), (protocol == Protocol::V1).then(|| wire::bye(code, after)))
         }
     };
+    if let Some(code) = code {
+        Box::pin(goodbye(engine.limits.write, code, bye, &mut reader, &mut writer)).await;
+    }
     metrics::closed(code);
     tracing::debug!(code = code.map(CloseCode::number), "disconnected");
     drop(place);
@@ -135,16 +132,16 @@ async fn run<C: Connection>(
 /// it would reset the connection, and the goodbye with it.
 async fn goodbye<R: ConnectionReader, W: ConnectionWriter>(
     limit: Duration,
-    protocol: Protocol,
-    closing: Closing,
+    code: CloseCode,
+    bye: Option<Bytes>,
     reader: &mut R,
     writer: &mut W,
 ) {
     let write = async {
-        if protocol == Protocol::V1 {
-            writer.send(&[wire::bye(closing.code, closing.after)]).await?;
+        if let Some(bye) = bye {
+            writer.send(&[bye]).await?;
         }
-        writer.close(&closing.code.frame()).await
+        writer.close(&code.frame()).await
     };
     let hang_up = async { while !matches!(reader.recv().await, Err(_) | Ok(Inbound::Closed)) {} };
     let mut hang_up = pin!(hang_up);

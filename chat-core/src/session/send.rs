@@ -26,6 +26,8 @@ pub(super) enum Finish {
     Gone,
     /// The client is to be told goodbye.
     Close(Closing),
+    /// A write was given up half-way, so nothing can be said any more: the connection is closed as it is.
+    GiveUp(CloseCode),
 }
 
 pub(super) struct Sending<'a> {
@@ -186,7 +188,7 @@ fn written<T>(result: Result<Result<T, ConnectionError>, tokio::time::error::Ela
             tracing::debug!(error = %Chain(&error), "the connection broke");
             Err(Finish::Gone)
         }
-        Err(_) => Err(close(CloseCode::Timeout)),
+        Err(_) => Err(Finish::GiveUp(CloseCode::Timeout)),
     }
 }
 
