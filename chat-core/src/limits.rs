@@ -54,7 +54,8 @@ pub struct Limits {
     pub commit_queue: QueueLimit,
     /// How much one append to the store carries; 512 messages and 4 MiB.
     pub commit_batch: QueueLimit,
-    /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
+    /// How long a message may wait for its commit before its sender is told that it is unknown whether it is stored; 10 s.
+    /// A connection that is to be closed waits as long for the answers to what was asked on it.
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,

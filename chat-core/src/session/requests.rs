@@ -40,9 +40,7 @@ struct Joined {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        for (_, joined) in &self.rooms {
-            joined.lease.log().detach(joined.member);
-        }
+        self.leave_all();
     }
 }
 
@@ -295,6 +293,13 @@ impl Requests {
         };
         self.session.outbox.push(Item::Attach(Box::new(attach)));
         Ok(())
+    }
+
+    /// The rooms forget the connection, which is to end.
+    pub(super) fn leave_all(&mut self) {
+        for (_, joined) in std::mem::take(&mut self.rooms) {
+            joined.lease.log().detach(joined.member);
+        }
     }
 
     fn leave(&mut self, id: Option<&RequestId>, room: Option<&RoomId>) -> Result<(), Refusal> {
