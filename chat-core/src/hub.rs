@@ -162,7 +162,8 @@ impl Hub {
             Some(room) => {
                 engine.check_room_id(room)?;
                 engine.check_start(&client.start)?;
-                engine.check_join(&client.user, room, &client.start).await?;
+                engine.may_join(&client.user, room).await?;
+                engine.may_begin(&client.user, room, &client.start).await?;
                 Some(engine.open(room).await?)
             }
             None if client.protocol == Protocol::Plain => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::log::{Batch, RoomLog};
+use crate::log::{Batch, MemberKey, RoomLog};
 use crate::{CloseCode, QueueLimit};
 
 /// A queue that grew beyond this many items gives its memory back once it is drained.
@@ -29,10 +29,10 @@ pub(crate) enum Item {
     Reply(Bytes),
     /// A sign of life is wanted.
     Ping,
-    /// A room was joined: it takes this slot and begins after `next - 1`. Its frames follow.
+    /// A room was joined, perhaps anew: it takes this slot and begins after `next - 1`. Its frames follow.
     Attach(Box<Attach>),
-    /// A room was left: its slot is free.
-    Detach { slot: u32 },
+    /// A room was left: its slot is free, and the client is told so.
+    Detach { slot: u32, left: Bytes },
     /// The room in this slot sends nothing more until the connection has caught up.
     Lagging { slot: u32 },
 }
@@ -43,7 +43,7 @@ pub(crate) struct Attach {
     pub(crate) slot: u32,
     pub(crate) room: Arc<RoomLog>,
     /// Under which key the room knows the member.
-    pub(crate) member: usize,
+    pub(crate) member: MemberKey,
     /// The first seq that the client is to see.
     pub(crate) next: u64,
     /// The last one that belongs to the replay: the head when it joined.

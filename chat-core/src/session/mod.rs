@@ -116,13 +116,14 @@ async fn run<C: Connection>(
         })
         .await
     };
+    let hello = requests.late_hello();
     // The rooms forget the connection before it says goodbye.
     drop(requests);
     let closing = session.outbox.closing().filter(|_| end != End::Gone);
     let code = closing.map(|closing| closing.code);
     if let Some(Closing { code, after, .. }) = closing {
         let says = end == End::Goodbye && protocol == Protocol::V1;
-        let bye = says.then(|| wire::bye(code, after));
+        let bye = says.then(|| hello.into_iter().chain([wire::bye(code, after)]).collect());
         let goodbye = goodbye(engine.limits.write, code, bye, &mut reader, &mut writer);
         Box::pin(async {
             tokio::select! {
@@ -143,13 +144,13 @@ async fn run<C: Connection>(
 async fn goodbye<R: ConnectionReader, W: ConnectionWriter>(
     limit: Duration,
     code: CloseCode,
-    bye: Option<Bytes>,
+    bye: Option<Vec<Bytes>>,
     reader: &mut R,
     writer: &mut W,
 ) {
     let write = async {
         if let Some(bye) = bye {
-            writer.send(&[bye]).await?;
+            writer.send(&bye).await?;
         }
         writer.close(&code.frame()).await
     };

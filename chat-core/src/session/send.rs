@@ -101,10 +101,11 @@ impl<'a> Sending<'a> {
                     self.feeds[slot] = Some(Feed::new(&attach));
                     self.frames.extend(attach.frames);
                 }
-                Item::Detach { slot } => {
+                Item::Detach { slot, left } => {
                     if let Some(feed) = self.feeds.get_mut(slot as usize) {
                         *feed = None;
                     }
+                    self.frames.push(left);
                 }
                 Item::Lagging { slot } => {
                     if let Some(Some(feed)) = self.feeds.get_mut(slot as usize) {

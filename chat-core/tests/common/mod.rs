@@ -1,6 +1,8 @@
 //! A connection in memory, and a client at its other end.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
