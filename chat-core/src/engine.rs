@@ -5,10 +5,12 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +20,10 @@ use crate::{
     Clock, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind, UserId,
     metrics,
 };
+
+/// A head that was compared with the store's not longer than this ago is good enough for who joins: a crowd that comes back
+/// costs one look a second.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// What all parts of a hub share.
 pub(crate) struct Engine {
@@ -30,6 +36,12 @@ pub(crate) struct Engine {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
     pub(crate) draining: CancellationToken,
+    /// Cancelled when no task is waited for any more.
+    pub(crate) stopped: CancellationToken,
+    /// Where the hub was built, and where its tasks run; else where they are first needed.
+    runtime: Option<Handle>,
+    /// Whether the task that compares heads was started.
+    comparing: AtomicBool,
     rooms: Mutex<HashMap<RoomId, Arc<RoomLog>>>,
     sessions: Mutex<Sessions>,
 }
@@ -63,9 +75,57 @@ impl Engine {
             limits,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            runtime: Handle::try_current().ok(),
+            comparing: AtomicBool::new(false),
             rooms: Mutex::default(),
             sessions: Mutex::default(),
         }
+    }
+
+    /// Runs a task of the hub's own, to its end or until nobody waits for it any more. It runs where the hub was built: a
+    /// caller's own short-lived runtime must not take it along.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        let task = async move {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = task => {}
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(task, runtime),
+            None => self.tasks.spawn(task),
+        };
+    }
+
+    /// Starts the task that compares the heads of rooms in use with the store's, unless it runs.
+    fn compare_heads(self: &Arc<Self>) {
+        if self.comparing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let engine = self.clone();
+        self.spawn(async move {
+            let interval = engine.limits.head_check;
+            loop {
+                tokio::select! {
+                    () = engine.draining.cancelled() => return,
+                    () = tokio::time::sleep(interval) => {}
+                }
+                let rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
+                for room in rooms.iter().filter(|room| room.member_count() > 0) {
+                    tokio::select! {
+                        () = engine.draining.cancelled() => return,
+                        result = room.refresh(interval / 2) => {
+                            if let Err(error) = result {
+                                tracing::debug!(room = %room.id, error = %Chain(&error), "heads can't be compared");
+                            }
+                        }
+                    }
+                }
+            }
+        });
     }
 
     /// Waits for a read of the store, but not for ever.
@@ -82,8 +142,18 @@ impl Engine {
     /// The room, in use from now on; its log is read if nobody else uses it. Cancel safe.
     pub(crate) async fn open(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
         let lease = self.lease(id);
+        self.compare_heads();
         match lease.log().open().await {
             Ok(_) => Ok(lease),
+            Err(error) => Err(store_failed(id, &error)),
+        }
+    }
+
+    /// The same, brought up to date with what other hubs may have written to the store: for those who are to read it.
+    pub(crate) async fn open_to_read(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
+        let lease = self.open(id).await?;
+        match lease.log().refresh(RECENT).await {
+            Ok(()) => Ok(lease),
             Err(error) => Err(store_failed(id, &error)),
         }
     }

@@ -13,11 +13,14 @@ use crate::outbox::Closing;
 use crate::session::{self, Ended};
 use crate::{
     Client, Clock, CloseCode, Connection, Draft, IdSource, InvalidLimit, Limits, MessageStore, Policy, Protocol,
-    RandomIds, Refusal, Room, RoomId, RoomInfo, Start, StoreError, SystemClock, User, UserId, metrics,
+    RandomIds, Refusal, Room, RoomId, RoomInfo, Start, StoreError, StoreErrorKind, SystemClock, User, UserId, metrics,
 };
 
 /// How much later than at once the first clients of a stopping hub come back.
 const FIRST_RETURN: Duration = Duration::from_millis(500);
+
+/// How long after the deadline of a shutdown what is cut off has to end, and the store to close.
+const CUT: Duration = Duration::from_millis(250);
 
 /// The hub: lets clients in, and knows the rooms. A handle, cheap to clone; when the last one is dropped, the
 /// connections are told to come back later and the hub's tasks end.
@@ -92,7 +95,8 @@ impl HubBuilder {
         self
     }
 
-    /// The hub. Starts no task yet.
+    /// The hub. Starts no task yet; those of its own will run on the tokio runtime that this is called in, or else on the one
+    /// that first needs them.
     ///
     /// # Errors
     ///
@@ -163,7 +167,7 @@ impl Hub {
                 engine.check_room_id(room)?;
                 engine.check_start(&client.start)?;
                 engine.check_join(&client.user, room, &client.start).await?;
-                Some(engine.open(room).await?)
+                Some(engine.open_to_read(room).await?)
             }
             None if client.protocol == Protocol::Plain => {
                 return Err(crate::verbs::bad("a plain connection needs a room"));
@@ -253,9 +257,13 @@ impl Hub {
     }
 
     /// Runs a task that [`shutdown`](Self::shutdown) waits for: for transports, which serve each connection in one.
-    /// It should end by itself once the hub is [`draining`](Self::draining).
+    /// It should end by itself once the hub is [`draining`](Self::draining); at the shutdown's deadline it is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If neither the hub was built within a tokio runtime nor this is called within one.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.engine().tasks.spawn(task);
+        self.engine().spawn(task);
     }
 
     /// Ready once the hub is stopping: a listener then takes no further connection. Cancel safe.
@@ -267,7 +275,8 @@ impl Hub {
     /// was accepted and acknowledges it, waits for all tasks and closes the store. What isn't done by the deadline
     /// is cut off; the report says how much.
     ///
-    /// If the future is dropped the hub goes on stopping, but nobody waits for it.
+    /// If the future is dropped the hub goes on stopping, but nobody waits for it. Returns half a second after the deadline at
+    /// the latest.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let engine = self.engine();
         let began = Instant::now();
@@ -276,9 +285,12 @@ impl Hub {
         drain(engine, &self.0.random);
         engine.tasks.close();
         let idle = async {
-            engine.tasks.wait().await;
-            // Connections that the embedding server drives itself are not among the tasks.
-            while engine.connections() > 0 {
+            loop {
+                engine.tasks.wait().await;
+                // Connections that the embedding server drives itself are not among the tasks, and may start some.
+                if engine.connections() == 0 && engine.tasks.is_empty() {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -289,13 +301,22 @@ impl Hub {
                 session.outbox.cut();
             }
             // A task that is cut off ends when it is next polled.
-            let _ = tokio::time::timeout(Duration::from_millis(250), engine.tasks.wait()).await;
+            let _ = tokio::time::timeout(CUT, engine.tasks.wait()).await;
         }
-        let store = engine.read(engine.store.close()).await.err();
+        let tasks_left = engine.tasks.len();
+        engine.stopped.cancel();
+        let left = deadline.saturating_sub(began.elapsed()).max(CUT);
+        let store = match tokio::time::timeout(left, engine.store.close()).await {
+            Ok(closed) => closed.err(),
+            Err(_) => Some(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "the store took too long to close",
+            )),
+        };
         let report = ShutdownReport {
             closed: connections.saturating_sub(cut),
             cut,
-            tasks_left: engine.tasks.len(),
+            tasks_left,
             store,
             took: began.elapsed(),
         };

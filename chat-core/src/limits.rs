@@ -52,12 +52,16 @@ pub struct Limits {
     pub tail: QueueLimit,
     /// How much may wait for its commit in one room; 4,096 messages and 16 MiB. Senders wait for a place.
     pub commit_queue: QueueLimit,
-    /// How much one append to the store carries; 512 messages and 4 MiB.
+    /// How much one append to the store carries; 256 messages and 1 MiB, and never more than a [`send_queue`](Self::send_queue)
+    /// holds, since it is broadcast at once.
     pub commit_batch: QueueLimit,
     /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,
+    /// How often the head of each room that has members is compared with the store's, so that entries that another hub
+    /// wrote to the same store are seen even if nobody tells this one; a join looks as well. 30 s.
+    pub head_check: Duration,
     /// Over how long a stopping hub spreads the return of its clients; 10 s.
     pub drain_spread: Duration,
 }
@@ -113,11 +117,12 @@ impl Default for Limits {
                 bytes: 16 << 20,
             },
             commit_batch: QueueLimit {
-                messages: 512,
-                bytes: 4 << 20,
+                messages: 256,
+                bytes: 1 << 20,
             },
             commit: Duration::from_secs(10),
             store_read: Duration::from_secs(10),
+            head_check: Duration::from_secs(30),
             drain_spread: Duration::from_secs(10),
         }
     }
@@ -159,6 +164,7 @@ impl Limits {
             ("handshake", self.handshake),
             ("commit", self.commit),
             ("store_read", self.store_read),
+            ("head_check", self.head_check),
         ];
         if let Some((name, _)) = spans.iter().find(|(_, span)| span.is_zero()) {
             return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));

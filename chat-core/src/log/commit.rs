@@ -4,40 +4,58 @@
 //! written again: each entry has an id that no other has, and the store takes a batch only at the head that was
 //! read, so a late success of the first try makes the second one fail, and is found.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::RoomLog;
 use super::submission::{Receipt, Sender, Submission, subject, unavailable};
 use crate::engine::{Chain, RoomLease};
 use crate::{
-    Appended, Change, Deletion, Edit, Entry, ErrorCode, Message, NewEntry, Outcome, PageLimit, Refusal, StoreError,
-    StoreErrorKind, metrics,
+    Appended, Change, Deletion, Edit, Entry, ErrorCode, Message, NewEntry, Outcome, PageLimit, QueueLimit, Refusal,
+    StoreError, StoreErrorKind, metrics,
 };
 
 /// The first pause before a failed append is tried again; doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest pause after another writer took the place, to begin with; doubled with each further loss.
+const LOST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_LOST_PAUSE: Duration = Duration::from_millis(256);
+
 /// Starts the room's committer, which ends when nothing is left to commit.
 pub(super) fn start(room: RoomLease) {
-    let tasks = room.log().engine.tasks.clone();
     let committer = Committer {
-        room,
+        seen: room.log().head(),
         entries: Vec::new(),
         waiting: Vec::new(),
         bytes: 0,
+        most: usize::MAX,
         doubt: false,
         pause: FIRST_PAUSE,
+        losses: 0,
         finished: false,
+        room,
     };
-    tasks.spawn(committer.run());
+    let engine = committer.room.log().engine.clone();
+    engine.spawn(committer.run());
 }
 
 struct Waiting {
-    sender: Sender,
+    /// `None` once told.
+    sender: Option<Sender>,
     deadline: Instant,
     bytes: usize,
+}
+
+impl Waiting {
+    fn tell(mut self, result: Result<Receipt, Refusal>) {
+        if let Some(sender) = self.sender.take() {
+            sender.tell(result);
+        }
+    }
 }
 
 struct Committer {
@@ -46,9 +64,15 @@ struct Committer {
     entries: Vec<NewEntry>,
     waiting: Vec<Waiting>,
     bytes: usize,
+    /// How many entries are offered at once: fewer while one is looked for that the store refuses.
+    most: usize,
+    /// Up to where the log was looked through for entries of this batch.
+    seen: u64,
     /// Whether an append may have stored something that isn't known of.
     doubt: bool,
     pause: Duration,
+    /// Races lost to other writers in a row.
+    losses: u32,
     finished: bool,
 }
 
@@ -72,6 +96,7 @@ impl Committer {
                 self.waiting.clear();
                 break;
             }
+            self.give_up_overdue();
         }
         self.finished = true;
     }
@@ -80,7 +105,12 @@ impl Committer {
     /// comes next.
     fn refill(&mut self) -> bool {
         let log = self.room.log();
-        let limit = log.engine.limits.commit_batch;
+        let limits = &log.engine.limits;
+        // What is committed at once is broadcast at once, and is to fit into the members' queues.
+        let limit = QueueLimit {
+            messages: limits.commit_batch.messages.min(limits.send_queue.messages),
+            bytes: limits.commit_batch.bytes.min(limits.send_queue.bytes),
+        };
         let mut taken = false;
         {
             let mut state = log.state.lock();
@@ -93,19 +123,24 @@ impl Committer {
             {
                 self.entries.push(entry);
                 self.waiting.push(Waiting {
-                    sender,
+                    sender: Some(sender),
                     deadline,
                     bytes,
                 });
                 self.bytes += bytes;
                 taken = true;
             }
-            if self.entries.is_empty() && state.rest() {
+            // While it isn't known what was stored, members may be waiting to see it.
+            let curious = self.doubt && !state.members.is_empty() && !log.engine.draining.is_cancelled();
+            if self.entries.is_empty() && !curious && state.rest() {
+                if self.doubt {
+                    state.compared = None; // The next who comes looks.
+                }
                 return false;
             }
         }
         if taken {
-            log.space.notify_waiters();
+            log.space.notify_one();
         }
         true
     }
@@ -114,15 +149,19 @@ impl Committer {
         if self.doubt {
             self.read_missed().await?;
             self.doubt = false;
-            if self.entries.is_empty() {
-                return Ok(());
-            }
+        } else {
+            // Whatever was read by others meanwhile, none of it is of this batch.
+            self.seen = self.room.log().head();
+        }
+        if self.entries.is_empty() {
+            return Ok(());
         }
         let log = self.room.log();
-        let expected = log.head();
-        let began = Instant::now();
-        let append = log.engine.store.append(&log.id, expected, &self.entries);
-        let appended = match tokio::time::timeout(log.engine.limits.commit, append).await {
+        let (expected, began) = (self.seen, Instant::now());
+        let offered = &self.entries[..self.entries.len().min(self.most)];
+        let append = log.engine.store.append(&log.id, expected, offered);
+        let append = tokio::time::timeout(log.engine.limits.commit, append);
+        let appended = match meanwhile(log, &mut self.waiting, append).await {
             Ok(result) => result?,
             Err(_) => {
                 return Err(StoreError::new(
@@ -132,11 +171,23 @@ impl Committer {
             }
         };
         let took = began.elapsed();
-        let head = appended.head;
+        let (head, outcomes) = (appended.head, appended.outcomes.len());
+        if outcomes == 0 && head == expected {
+            return Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "the store took none of the entries and gave no reason",
+            ));
+        }
+        self.most = self.most.saturating_mul(2);
         self.settle(expected, appended, took);
-        if head != self.room.log().head() {
+        if head == self.seen {
+            self.losses = 0;
+        } else {
             // Another writer came between, or an earlier try has succeeded after all.
             self.doubt = true;
+            if outcomes == 0 {
+                self.lost().await;
+            }
         }
         Ok(())
     }
@@ -186,12 +237,13 @@ impl Committer {
                 )),
                 Outcome::NoTarget => Err(Refusal::new(ErrorCode::NotFound, "there is no such message")),
             };
-            answers.push((waiting.sender, result));
+            answers.push((waiting, result));
         }
+        self.seen = head;
         metrics::committed(stored.len(), took);
-        self.enter(stored);
-        for (sender, result) in answers {
-            sender.tell(result);
+        self.room.log().enter(stored);
+        for (waiting, result) in answers {
+            waiting.tell(result);
         }
     }
 
@@ -199,23 +251,22 @@ impl Committer {
     async fn read_missed(&mut self) -> Result<(), StoreError> {
         loop {
             let log = self.room.log();
-            let head = log.head();
-            let page = log
-                .read(head, PageLimit::entries(log.engine.limits.commit_batch.messages))
-                .await?;
-            if page.head < head {
-                tracing::error!(room = %log.id, head, stored = page.head, "the store has lost part of the log");
-                log.break_up();
+            let limit = PageLimit::entries(log.engine.limits.commit_batch.messages);
+            let page = meanwhile(log, &mut self.waiting, log.read(self.seen, limit)).await?;
+            if page.head < self.seen {
+                log.lost_its_end(self.seen, page.head);
                 return Ok(());
             }
-            if page.floor > head {
+            if page.floor > self.seen {
                 log.state.lock().jump(page.floor);
+                self.seen = page.floor;
             }
             let done = page.entries.last().is_none_or(|entry| entry.seq() >= page.head);
+            self.seen = page.entries.last().map_or(self.seen, Entry::seq);
             let ours: Vec<_> = page.entries.iter().filter_map(|entry| self.found(entry)).collect();
-            self.enter(page.entries);
-            for (sender, receipt) in ours {
-                sender.tell(Ok(receipt));
+            self.room.log().enter(page.entries);
+            for (waiting, receipt) in ours {
+                waiting.tell(Ok(receipt));
             }
             if done {
                 return Ok(());
@@ -224,13 +275,11 @@ impl Committer {
     }
 
     /// Takes the entry out of the batch if it is one of ours.
-    fn found(&mut self, entry: &Entry) -> Option<(Sender, Receipt)> {
+    fn found(&mut self, entry: &Entry) -> Option<(Waiting, Receipt)> {
         let at = self.entries.iter().position(|ours| ours.id == entry.id())?;
-        let message = subject(&self.entries.remove(at));
-        let waiting = self.waiting.remove(at);
-        self.bytes -= waiting.bytes;
+        let message = subject(&self.entries[at]);
         Some((
-            waiting.sender,
+            self.remove(at),
             Receipt {
                 id: message,
                 seq: entry.seq(),
@@ -239,35 +288,95 @@ impl Committer {
         ))
     }
 
-    fn enter(&self, entries: Vec<Entry>) {
-        let lagging = self.room.log().state.lock().enter(entries);
-        metrics::lagging(lagging);
+    fn remove(&mut self, at: usize) -> Waiting {
+        self.entries.remove(at);
+        let waiting = self.waiting.remove(at);
+        self.bytes -= waiting.bytes;
+        waiting
     }
 
     /// Decides what a failure means for those who wait.
     async fn failed(&mut self, error: &StoreError) {
-        let room = &self.room.log().id;
-        tracing::warn!(%room, error = %Chain(error), waiting = self.waiting.len(), "the store failed");
-        let hopeless = match error.kind() {
-            StoreErrorKind::OutcomeUnknown => {
-                self.doubt = true;
-                false
-            }
-            StoreErrorKind::Unavailable => false,
-            StoreErrorKind::Refused => true,
-        };
-        let now = Instant::now();
-        for at in (0..self.waiting.len()).rev() {
-            if hopeless || self.waiting[at].deadline <= now {
-                self.entries.remove(at);
-                let waiting = self.waiting.remove(at);
-                self.bytes -= waiting.bytes;
-                waiting.sender.tell(Err(unavailable()));
+        let log = self.room.log().clone();
+        tracing::warn!(room = %log.id, error = %Chain(error), waiting = self.waiting.len(), "the store failed");
+        match error.kind() {
+            StoreErrorKind::OutcomeUnknown => self.doubt = true,
+            StoreErrorKind::Unavailable => {}
+            StoreErrorKind::Refused => {
+                let offered = self.entries.len().min(self.most);
+                if offered > 1 {
+                    // It may be one of them that the store can't keep: the others are not to suffer for it.
+                    self.most = offered / 2;
+                    return;
+                }
+                if offered == 1 {
+                    self.remove(0).tell(Err(unavailable()));
+                }
+                // Perhaps the whole room is gone, or is another one.
+                let _ = meanwhile(&log, &mut self.waiting, log.refresh(Duration::ZERO)).await;
+                if !self.entries.is_empty() {
+                    return;
+                }
             }
         }
-        if !self.entries.is_empty() {
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let pause = tokio::time::sleep(self.pause);
+        meanwhile(&log, &mut self.waiting, pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Steps aside for a moment, so that of several writers each gets its turn.
+    async fn lost(&mut self) {
+        let longest = LOST_PAUSE
+            .saturating_mul(1 << self.losses.min(10))
+            .min(LONGEST_LOST_PAUSE);
+        self.losses = self.losses.saturating_add(1);
+        // Chance comes from the ids, so that runs can be repeated.
+        let chance = self.entries.first().map_or(0, |entry| entry.id.as_u128() as u32);
+        let pause = longest.mul_f64(f64::from(chance.wrapping_mul(self.losses | 1)) / f64::from(u32::MAX));
+        let log = self.room.log().clone();
+        meanwhile(&log, &mut self.waiting, tokio::time::sleep(pause)).await;
+    }
+
+    /// Drops what has waited for too long; its senders are told. If some of it is stored all the same, it is found in
+    /// the log.
+    fn give_up_overdue(&mut self) {
+        let now = Instant::now();
+        for at in (0..self.waiting.len()).rev() {
+            if self.waiting[at].deadline <= now {
+                self.remove(at).tell(Err(unavailable()));
+            }
+        }
+    }
+}
+
+/// Runs a future, and tells senders meanwhile that their time is over, those that wait in the queue as well.
+async fn meanwhile<T>(log: &RoomLog, waiting: &mut [Waiting], future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        let now = Instant::now();
+        let (overdue, next) = log.state.lock().overdue(now);
+        if !overdue.is_empty() {
+            log.space.notify_one();
+        }
+        for submission in overdue {
+            submission.sender.tell(Err(unavailable()));
+        }
+        // What comes later is due later than this.
+        let mut due = next.unwrap_or(now + log.engine.limits.commit);
+        for waiting in &mut *waiting {
+            if waiting.sender.is_none() {
+                continue;
+            }
+            if waiting.deadline > now {
+                due = due.min(waiting.deadline);
+            } else if let Some(sender) = waiting.sender.take() {
+                sender.tell(Err(unavailable()));
+            }
+        }
+        tokio::select! {
+            biased;
+            value = &mut future => return value,
+            () = tokio::time::sleep_until(due) => {}
         }
     }
 }

@@ -5,11 +5,14 @@ mod state;
 mod submission;
 mod tail;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
+use tokio::time::Instant;
 
 pub use submission::Receipt;
 pub(crate) use submission::{Sender, Submission, unavailable};
@@ -19,10 +22,10 @@ use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    CloseCode, Entry, Epoch, HistoryRange, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal, RoomId,
-    StoreError, StoreErrorKind,
+    CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal,
+    RoomId, StoreError, StoreErrorKind, metrics,
 };
-use state::{CatchUp, LogState, Offered};
+use state::{CatchUp, LogState, Missing, Offered};
 
 /// A room in use. It is kept while somebody holds a [`RoomLease`] of it.
 #[derive(Debug)]
@@ -36,7 +39,12 @@ pub(crate) struct RoomLog {
     space: Notify,
     /// Held while the tail is filled from the store, so that a storm of returning members reads it once.
     filling: tokio::sync::Mutex<()>,
+    /// Held while the head is compared with the store's, for the same reason.
+    comparing: tokio::sync::Mutex<()>,
 }
+
+/// How many entries are read at once to put them in front of the tail.
+const FILL: u64 = 128;
 
 /// The next piece for a member that lags.
 #[derive(Debug)]
@@ -58,6 +66,7 @@ impl RoomLog {
             state,
             space: Notify::new(),
             filling: tokio::sync::Mutex::default(),
+            comparing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -66,8 +75,11 @@ impl RoomLog {
         self.epoch
             .get_or_try_init(|| async {
                 let epoch = self.engine.ids.epoch();
+                let now = Instant::now();
                 let head = self.engine.read(self.engine.store.create_room(&self.id, epoch)).await?;
-                self.state.lock().head = head.head;
+                let mut state = self.state.lock();
+                state.head = head.head;
+                state.compared = Some(now);
                 Ok(head.epoch)
             })
             .await
@@ -100,6 +112,62 @@ impl RoomLog {
         self.state.lock().detach(member);
     }
 
+    /// Compares the head with the store's, unless that was done not longer than this ago, and takes in what other
+    /// writers have stored. Cancel safe.
+    pub(crate) async fn refresh(&self, max_age: Duration) -> Result<(), StoreError> {
+        self.engine
+            .read(async {
+                let _one_at_a_time = self.comparing.lock().await;
+                let now = Instant::now();
+                let before = {
+                    let state = self.state.lock();
+                    if state.compared.is_some_and(|at| now.duration_since(at) < max_age) {
+                        return Ok(());
+                    }
+                    state.head
+                };
+                let stored = self.engine.store.room(&self.id).await?;
+                let epoch = self.epoch.get();
+                let Some(stored) = stored.filter(|stored| epoch.is_none_or(|epoch| *epoch == stored.epoch)) else {
+                    tracing::error!(room = %self.id, "the store has another log now, or none");
+                    self.break_up();
+                    return Err(shrunk());
+                };
+                if stored.head < before {
+                    self.lost_its_end(before, stored.head);
+                    return Err(shrunk());
+                }
+                self.state.lock().tail.forget_up_to(stored.floor);
+                loop {
+                    let head = self.head();
+                    if head >= stored.head {
+                        break;
+                    }
+                    let limit = PageLimit::entries(self.engine.limits.commit_batch.messages);
+                    let page = self.read_page(head, limit).await?;
+                    if page.floor > head {
+                        self.state.lock().jump(page.floor);
+                    }
+                    self.enter(page.entries);
+                }
+                self.state.lock().compared = Some(now);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Takes in the log's next entries, and sends them to the members.
+    fn enter(&self, entries: Vec<Entry>) {
+        let entered = self.state.lock().enter(entries);
+        match entered {
+            Ok(lagging) => metrics::lagging(lagging),
+            Err(Missing) => {
+                tracing::error!(room = %self.id, "entries are missing before those that were stored");
+                self.break_up();
+            }
+        }
+    }
+
     /// The next piece for a member that is to see `next`: from memory if it is there, else from the store. Cancel safe.
     pub(crate) async fn catch_up(&self, member: usize, next: u64) -> Result<Piece, StoreError> {
         let limits = &self.engine.limits;
@@ -129,6 +197,7 @@ impl RoomLog {
             )
             .await?;
         if log.head < next {
+            self.lost_its_end(after, log.head);
             return Err(shrunk());
         }
         let gap_to = (log.floor > after).then_some(log.floor);
@@ -138,9 +207,14 @@ impl RoomLog {
         })
     }
 
+    /// One page of the log, within the time for a read.
+    async fn read(&self, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
+        self.engine.read(self.read_page(after, limit)).await
+    }
+
     /// One page of the log, checked: it has no hole, and goes on where it should.
-    async fn read(&self, after: u64, limit: PageLimit) -> Result<crate::LogPage, StoreError> {
-        let page = self.engine.read(self.engine.store.log(&self.id, after, limit)).await?;
+    async fn read_page(&self, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
+        let page = self.engine.store.log(&self.id, after, limit).await?;
         let mut next = after.max(page.floor) + 1;
         for entry in &page.entries {
             if entry.seq() != next || next > MAX_SEQ {
@@ -159,37 +233,56 @@ impl RoomLog {
 
     /// Fills the tail from the store, so that it holds `next`; false if the tail is too small for that.
     async fn fill(&self, next: u64) -> Result<bool, StoreError> {
-        let capacity = self.engine.limits.tail.messages as u64;
-        let _one_at_a_time = self.filling.lock().await;
-        let (head, first, changes) = {
-            let state = self.state.lock();
-            (state.head, state.tail.first(), state.changes)
-        };
-        if first.is_some_and(|first| first <= next) {
-            return Ok(true);
-        }
-        if head.saturating_sub(next) >= capacity {
-            return Ok(false);
-        }
-        let last = first.map_or(head, |first| first - 1);
+        // One time limit for all who wait: if the store hangs, they are told together.
+        self.engine
+            .read(async {
+                let _one_at_a_time = self.filling.lock().await;
+                loop {
+                    let (last, changes) = {
+                        let state = self.state.lock();
+                        let first = state.tail.first();
+                        if first.is_some_and(|first| first <= next) {
+                            return Ok(true);
+                        }
+                        let capacity = self.engine.limits.tail.messages as u64;
+                        if state.tail.is_complete() || state.head.saturating_sub(next) >= capacity {
+                            return Ok(false);
+                        }
+                        (first.map_or(state.head, |first| first - 1), state.changes)
+                    };
+                    let (older, all) = self.read_before(last).await?;
+                    let mut state = self.state.lock();
+                    // An edit or a deletion came between: what was read may show what must not be shown any more.
+                    let joins = state.tail.first().map_or(state.head, |first| first - 1) == last;
+                    if joins && state.changes == changes {
+                        state.tail.prepend(older, all);
+                    }
+                }
+            })
+            .await
+    }
+
+    /// Some entries up to and including this one, without holes, and whether the log has none before them.
+    async fn read_before(&self, last: u64) -> Result<(Vec<Entry>, bool), StoreError> {
         let mut entries = Vec::new();
-        let mut after = head.saturating_sub(capacity);
+        let start = last.saturating_sub(FILL);
+        let (mut after, mut all) = (start, start == 0);
         while after < last {
             let wanted = usize::try_from(last - after).unwrap_or(usize::MAX);
-            let page = self.read(after, PageLimit::entries(wanted)).await?;
+            let page = self.read_page(after, PageLimit::entries(wanted)).await?;
             if page.head < last {
+                self.lost_its_end(last, page.head);
                 return Err(shrunk());
+            }
+            if page.floor > after {
+                // Retention came between: what was read before is gone, and would leave a hole.
+                entries.clear();
+                all = true;
             }
             entries.extend(page.entries.into_iter().filter(|entry| entry.seq() <= last));
             after = entries.last().map_or(page.floor, Entry::seq).max(page.floor);
         }
-        let mut state = self.state.lock();
-        // An edit or a deletion came between: what was read may show what must not be shown any more.
-        let joins = state.tail.first().map_or(state.head, |first| first - 1) == last;
-        if joins && state.changes == changes {
-            state.tail.prepend(entries);
-        }
-        Ok(state.tail.first().is_some_and(|first| first <= next))
+        Ok((entries, all))
     }
 
     /// How far the log has been cut off by retention, if `next` isn't there any more.
@@ -226,9 +319,20 @@ impl RoomLog {
                 return Ok(first.1);
             }
         }
-        let newest = self.engine.store.history(&self.id, HistoryRange::Newest, count);
-        let page = self.engine.read(newest).await?;
-        Ok(page.messages.first().map_or(head + 1, |message| message.seq))
+        // A page of history may end early, for its bytes.
+        let (mut range, mut left, mut start) = (HistoryRange::Newest, count, head + 1);
+        while left > 0 {
+            let page = self.engine.store.history(&self.id, range, left);
+            let page = self.engine.read(page).await?;
+            let Some(first) = page.messages.first() else { break };
+            start = first.seq;
+            left = left.saturating_sub(page.messages.len());
+            if !page.more {
+                break;
+            }
+            range = HistoryRange::Before(start);
+        }
+        Ok(start)
     }
 
     /// A message as it now is.
@@ -241,6 +345,12 @@ impl RoomLog {
             Some(message) => Ok(Some(message)),
             None => self.engine.read(self.engine.store.message(&self.id, id)).await,
         }
+    }
+
+    /// The store's log ends before what members were told.
+    fn lost_its_end(&self, known: u64, stored: u64) {
+        tracing::error!(room = %self.id, known, stored, "the store has lost the end of the log");
+        self.break_up();
     }
 
     /// Gives up on this log, because the store contradicts what members were told. They are asked to come back, and find
@@ -269,16 +379,31 @@ impl RoomLease {
     pub(crate) async fn submit(&self, mut submission: Submission) {
         let log = self.log();
         let limit = log.engine.limits.commit_queue;
+        let mut turn: Option<Turn<'_>> = None;
         loop {
-            let mut space = std::pin::pin!(log.space.notified());
+            let mut space = pin!(log.space.notified());
             space.as_mut().enable();
-            let offered = log.state.lock().offer(submission, limit);
+            let offered = {
+                let mut state = log.state.lock();
+                let others = state.waiting > usize::from(turn.is_some());
+                // Who comes later waits behind those who wait already.
+                let offered = if turn.is_some() || !others || state.broken {
+                    state.offer(submission, limit)
+                } else {
+                    Offered::Full(submission)
+                };
+                if turn.is_none() && matches!(offered, Offered::Full(_)) {
+                    state.waiting += 1;
+                    turn = Some(Turn(log));
+                }
+                if others && matches!(offered, Offered::Queued | Offered::StartCommitter) {
+                    log.space.notify_one(); // There may be a place for the next as well.
+                }
+                offered
+            };
             match offered {
                 Offered::Queued => return,
-                Offered::StartCommitter => {
-                    commit::start(self.clone());
-                    return;
-                }
+                Offered::StartCommitter => return commit::start(self.clone()),
                 Offered::Broken(refused) => return refused.sender.tell(Err(unavailable())),
                 Offered::Full(refused) => submission = refused,
             }
@@ -286,6 +411,15 @@ impl RoomLease {
                 return submission.sender.tell(Err(unavailable()));
             }
         }
+    }
+}
+
+/// One who waits for a place in the queue.
+struct Turn<'a>(&'a RoomLog);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
     }
 }
 

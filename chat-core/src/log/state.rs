@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
@@ -33,9 +34,17 @@ pub(crate) struct LogState {
     queue_bytes: usize,
     /// Whether a committer is at work: it takes what is queued.
     committing: bool,
+    /// When the head was last compared with the store's.
+    pub(crate) compared: Option<Instant>,
+    /// How many wait for a place in the queue.
+    pub(crate) waiting: usize,
     /// Whether the room can't go on, since the store contradicts what was told to members.
     pub(crate) broken: bool,
 }
+
+/// Entries are missing between what is known and what came.
+#[derive(Debug)]
+pub(crate) struct Missing;
 
 /// How a lagging member goes on.
 #[derive(Debug)]
@@ -71,6 +80,8 @@ impl LogState {
             queue: VecDeque::new(),
             queue_bytes: 0,
             committing: false,
+            compared: None,
+            waiting: 0,
             broken: false,
         }
     }
@@ -92,16 +103,22 @@ impl LogState {
         }
     }
 
-    /// Takes in the log's next entries and sends them to all members that are not lagging. Returns how many members
-    /// began to lag.
-    pub(crate) fn enter(&mut self, entries: Vec<Entry>) -> usize {
-        let Some(last) = entries.last() else { return 0 };
+    /// Takes in the log's next entries and sends them to all members that are not lagging. Those that are known already
+    /// are passed over. Returns how many members began to lag, or that entries are missing before these.
+    pub(crate) fn enter(&mut self, mut entries: Vec<Entry>) -> Result<usize, Missing> {
+        entries.retain(|entry| entry.seq() > self.head);
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(0);
+        };
+        if first.seq() != self.head + 1 {
+            return Err(Missing);
+        }
         self.head = last.seq();
         self.changes += entries.iter().filter(|entry| entry.target().is_some()).count() as u64;
         if self.members.is_empty() {
             // Nobody to tell. Were entries left out in between, the tail would have a hole.
             self.tail.clear();
-            return 0;
+            return Ok(0);
         }
         let mut frames = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -117,11 +134,14 @@ impl LogState {
                 lagging += 1;
             }
         }
-        lagging
+        Ok(lagging)
     }
 
     /// Goes on behind entries that can't be had any more: members find the gap when they catch up.
     pub(crate) fn jump(&mut self, head: u64) {
+        if head <= self.head {
+            return;
+        }
         self.head = head;
         self.changes += 1;
         self.tail.clear();
@@ -177,6 +197,19 @@ impl LogState {
         }
         self.queue_bytes -= next.bytes;
         self.queue.pop_front()
+    }
+
+    /// Takes back what has waited for too long, and tells when the next will have.
+    pub(crate) fn overdue(&mut self, now: Instant) -> (Vec<Submission>, Option<Instant>) {
+        let mut overdue = Vec::new();
+        // Those that came first are due first.
+        while self.queue.front().is_some_and(|first| first.deadline <= now) {
+            if let Some(first) = self.queue.pop_front() {
+                self.queue_bytes -= first.bytes;
+                overdue.push(first);
+            }
+        }
+        (overdue, self.queue.front().map(|first| first.deadline))
     }
 
     /// The committer rests, if there is nothing to do.

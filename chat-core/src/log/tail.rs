@@ -62,6 +62,8 @@ pub(crate) struct Tail {
     entries: VecDeque<(Entry, Frame)>,
     bytes: usize,
     limit: QueueLimit,
+    /// Whether older entries can't be put in front: there is no place for them, or there are none.
+    complete: bool,
 }
 
 impl Tail {
@@ -70,6 +72,7 @@ impl Tail {
             entries: VecDeque::new(),
             bytes: 0,
             limit,
+            complete: false,
         }
     }
 
@@ -82,34 +85,75 @@ impl Tail {
         self.entries.iter().map(|(entry, _)| entry)
     }
 
+    /// Whether it holds as much as it can of what is before its first entry.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries = VecDeque::new();
         self.bytes = 0;
+        self.complete = false;
     }
 
     /// Adds the log's next entry, and brings the message that it is about up to date.
     pub(crate) fn push(&mut self, entry: Entry, frame: Frame) {
+        if self.entries.back().is_some_and(|(_, last)| last.seq + 1 != frame.seq) {
+            // Whatever the reason: a tail with a hole would be replayed as if it had none.
+            self.clear();
+        }
         self.update_target(&entry);
         self.bytes += frame.bytes.len();
         self.entries.push_back((entry, frame));
         while self.entries.len() > self.limit.messages || self.bytes > self.limit.bytes {
-            match self.entries.pop_front() {
-                Some((_, frame)) => self.bytes -= frame.bytes.len(),
-                None => break,
+            self.complete = true;
+            if self.pop_front().is_none() {
+                break;
             }
         }
     }
 
-    /// Puts older entries before what is held, the newest of them first, as many as the limit allows.
-    pub(crate) fn prepend(&mut self, older: Vec<Entry>) {
+    /// Puts older entries before what is held, the newest of them first, as many as the limit allows. They go up to
+    /// the first that is held, or to the head if none is. With `all`, there are no older ones in the log.
+    pub(crate) fn prepend(&mut self, older: Vec<Entry>, all: bool) {
+        self.complete |= all;
         for entry in older.into_iter().rev() {
             let frame = Frame::of(&entry);
+            if self.first().is_some_and(|first| frame.seq + 1 != first) {
+                break;
+            }
             if self.entries.len() >= self.limit.messages || self.bytes + frame.bytes.len() > self.limit.bytes {
+                self.complete = true;
                 break;
             }
             self.bytes += frame.bytes.len();
             self.entries.push_front((entry, frame));
         }
+    }
+
+    /// Lets go of what retention has removed from the log.
+    pub(crate) fn forget_up_to(&mut self, floor: u64) {
+        while self.first().is_some_and(|first| first <= floor) {
+            self.complete = true;
+            self.pop_front();
+        }
+        for (entry, frame) in &mut self.entries {
+            // What a removed message says is in none of its edits any more.
+            if let Entry::Edit(edit) = entry
+                && edit.target <= floor
+                && edit.content.take().is_some()
+            {
+                self.bytes -= frame.bytes.len();
+                *frame = Frame::of(entry);
+                self.bytes += frame.bytes.len();
+            }
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<(Entry, Frame)> {
+        let first = self.entries.pop_front()?;
+        self.bytes -= first.1.bytes.len();
+        Some(first)
     }
 
     /// The frames from `from` on, as many as the limit allows but at least one; `None` if `from` isn't held.
@@ -264,9 +308,45 @@ mod tests {
     #[test]
     fn older_entries_go_in_front_as_far_as_they_fit() {
         let mut tail = tail(4, vec![message(5, "x")]);
-        tail.prepend((1..=4).map(|seq| message(seq, "x")).collect());
+        tail.prepend((1..=4).map(|seq| message(seq, "x")).collect(), true);
         assert_eq!(tail.first(), Some(2));
         assert_eq!(tail.frames(2, ALL).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn it_never_has_a_hole() {
+        let mut tail = tail(9, vec![message(5, "x")]);
+        tail.prepend(vec![message(2, "x"), message(3, "x")], false);
+        assert_eq!(tail.first(), Some(5), "4 is missing between");
+        tail.prepend(vec![message(2, "x"), message(4, "x")], false);
+        assert_eq!(tail.first(), Some(4), "3 is missing before");
+        let late = message(7, "x");
+        let frame = Frame::of(&late);
+        tail.push(late, frame);
+        assert_eq!(tail.first(), Some(7), "6 is missing before");
+    }
+
+    #[test]
+    fn it_knows_when_nothing_can_go_in_front() {
+        let mut tail = tail(3, vec![message(5, "x")]);
+        tail.prepend(vec![message(4, "x")], false);
+        assert!(!tail.is_complete());
+        tail.prepend(vec![message(2, "x"), message(3, "x")], false);
+        assert!(tail.is_complete(), "2 had no place");
+        tail.clear();
+        assert!(!tail.is_complete());
+        tail.prepend(vec![message(5, "x")], true);
+        assert!(tail.is_complete(), "there is nothing older");
+    }
+
+    #[test]
+    fn what_retention_removed_is_let_go() {
+        let entries = vec![message(1, "gone"), message(2, "here"), edit(3, 1, "gone too")];
+        let mut tail = tail(9, entries);
+        tail.forget_up_to(1);
+        assert_eq!(tail.first(), Some(2));
+        assert!(!text(&tail).contains("gone"), "{}", text(&tail));
+        assert!(tail.is_complete());
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Requests {
             ));
         }
         self.engine.check_join(&self.session.user, room, &start).await?;
-        let lease = self.engine.open(room).await?;
+        let lease = self.engine.open_to_read(room).await?;
         if let Some(slot) = again {
             // Joined anew, from where the client now says it stands.
             self.detach(slot);
@@ -263,6 +263,13 @@ impl Requests {
         let log = lease.log().clone();
         let failed = |error| store_failed(&log.id, &error);
         let epoch = log.open().await.map_err(failed)?;
+        if let Start::Since(cursor) = &start
+            && cursor.epoch == *epoch
+            && cursor.seq > log.head()
+        {
+            // It has seen more than is known here: on another node, or before an answer of the store was lost.
+            log.refresh(Duration::ZERO).await.map_err(failed)?;
+        }
         // `None`: the live stream alone.
         let (next, resume) = match &start {
             Start::Live => (None, Resume::Fresh),

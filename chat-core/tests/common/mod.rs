@@ -1,12 +1,15 @@
 //! A connection in memory, and a client at its other end.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod faulty;
+pub mod picky;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_core::{
     Bytes, Client, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Ended, Hub, Inbound,
-    Refusal, RoomId, User,
+    Limits, MessageStore, OpenPolicy, Refusal, RoomId, Start, User,
 };
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
@@ -190,4 +193,26 @@ pub fn room(name: &str) -> RoomId {
 /// A client of `chat.v1.json` in this room.
 pub fn v1(name: &str, room_id: &str) -> Client {
     Client::v1(user(name)).room(room(room_id))
+}
+
+/// The default limits, without a rate.
+pub fn unlimited() -> Limits {
+    let mut limits = Limits::default();
+    limits.rate = None;
+    limits
+}
+
+pub fn hub_of(store: impl MessageStore, limits: Limits) -> Hub {
+    Hub::builder(store, OpenPolicy).limits(limits).build().unwrap()
+}
+
+pub fn since(epoch: &str, seq: u64) -> Start {
+    Start::Since(format!("{epoch}:{seq}").parse().unwrap())
+}
+
+pub async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(Duration::from_secs(seconds), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {seconds} s: {what}"),
+    }
 }
