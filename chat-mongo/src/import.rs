@@ -76,6 +76,8 @@ pub async fn import(uri: &str, collection: &str, store: &dyn MessageStore) -> Re
         }
     }
     import.flush().await?;
+    // The client waits for its cursors.
+    drop(cursor);
     client.shutdown().await;
     Ok(import.report)
 }

@@ -7,10 +7,8 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import unittest
 import urllib.error
@@ -18,26 +16,33 @@ import urllib.request
 
 from websockets.asyncio.client import connect
 
+from stores import SqliteFile
+
 V1 = "chat.v1.json"
 LISTENING = re.compile(r"chat-server is listening on http://127\.0\.0\.1:(\d+)\s*$")
 
 
 class TestCase(unittest.IsolatedAsyncioTestCase):
+    new_store = SqliteFile
+
+    def new_server(self, *options):
+        return Server(self.new_store(), *options)
+
     async def asyncSetUp(self):
         # Debugging is on by default, and is slow.
         asyncio.get_running_loop().set_debug(False)
 
 
 class Server:
-    """A server on a port and a database file of its own. Both are the same after a restart."""
+    """A server on a port and a store of its own. Both are the same after a restart."""
 
-    def __init__(self, *options):
+    def __init__(self, store, *options):
         program = os.environ.get("CHAT_SERVER")
         if not program:
             raise RuntimeError("CHAT_SERVER must name the chat-server program")
         self.program = os.path.abspath(program)
+        self.store = store
         self.options = options
-        self.directory = tempfile.mkdtemp(prefix="chat-server-test-")
         self.port = 0
         self.process = None
 
@@ -55,7 +60,7 @@ class Server:
     def start(self):
         """Starts it and waits until it listens."""
         command = [self.program, "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--store", f"sqlite:{os.path.join(self.directory, 'chat.db')}", *self.options]
+        command += ["--store", self.store.argument, *self.options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         # A server that says nothing must not hold the tests up: its end ends the line.
@@ -96,7 +101,7 @@ class Server:
     def close(self):
         if self.process is not None:
             self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.store.close()
 
     def ws(self, path):
         return f"ws://127.0.0.1:{self.port}{path}"

@@ -9,7 +9,8 @@ import struct
 import time
 import unittest
 
-from server import V1, Server, TestCase, receive, receive_until, send
+from server import V1, TestCase, receive, receive_until, send
+from stores import OnMongo
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x1, 0x2, 0x8, 0x9, 0xA, 0x0
 LIMIT = 65536
@@ -360,7 +361,7 @@ def expect(got, wanted):
 
 class BadInput(TestCase):
     def setUp(self):
-        self.server = Server("--rate", "off")
+        self.server = self.new_server("--rate", "off")
         self.addCleanup(self.server.close)
         self.server.start()
 
@@ -658,9 +659,13 @@ class BadInput(TestCase):
         print(f"{count} bad inputs; {self.total} messages of others meanwhile")
 
 
+class BadInputOnMongo(OnMongo, BadInput):
+    pass
+
+
 class TooFast(TestCase):
     async def test_rates_are_told_and_then_enforced(self):
-        with Server("--rate", "5:10") as server:
+        with self.new_server("--rate", "5:10") as server:
             async with server.v1("r", "v1") as socket:
                 await receive(socket)
                 for n in range(20):

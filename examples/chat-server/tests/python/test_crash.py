@@ -1,4 +1,4 @@
-"""The server is killed under load and started again on the same file: what was acknowledged is there, once."""
+"""Servers are killed under load and started again on the same data: what was acknowledged is there, once."""
 
 import asyncio
 import json
@@ -6,7 +6,8 @@ import unittest
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from server import Server, TestCase, receive
+from server import TestCase, receive
+from stores import OnMongo
 
 ROOM = "load"
 CLIENTS = 8
@@ -118,7 +119,17 @@ class Crash(TestCase):
             self.fail(f"{what} took more than {seconds} s")
 
     async def test_kill_under_load(self):
-        with Server("--rate", "off") as server:
+        members = await self.under_load(self.kill_chat_server)
+        for member in members:
+            self.assertGreaterEqual(member.confirmed, KILLS, "acknowledged sends were repeated")
+
+    async def kill_chat_server(self, server):
+        self.assertEqual(await asyncio.to_thread(server.kill), -9)
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(server.start)
+
+    async def under_load(self, kill):
+        with self.new_server("--rate", "off") as server:
             members = [Member(server, number) for number in range(CLIENTS)]
             for member in members:
                 member.sending = False
@@ -137,10 +148,7 @@ class Crash(TestCase):
                     self.assertTrue(all(moved), "everybody was at work before the kill")
                     # In the midst of it: something is under way.
                     await self.until("a send", lambda: any(member.pending for member in members))
-                    code = await asyncio.to_thread(server.kill)
-                    self.assertEqual(code, -9)
-                    await asyncio.sleep(0.2)
-                    await asyncio.to_thread(server.start)
+                    await kill(server)
                 await asyncio.sleep(LOAD)
                 for member in members:
                     member.sending = False
@@ -161,10 +169,10 @@ class Crash(TestCase):
             self.assertEqual(len(member.acks), member.next, "everything was acknowledged at last")
             for nonce, (seq, message) in member.acks.items():
                 self.assertEqual(log[seq - 1], (seq, message, member.name, f"says {nonce}"))
-            self.assertGreaterEqual(member.confirmed, KILLS, "acknowledged sends were repeated")
             self.assertTrue(member.log == log, f"{member.name} saw another log")
         self.assertEqual(len(log), sum(member.next for member in members))
         print(f"{len(log)} messages over {KILLS} kills")
+        return members
 
     @staticmethod
     async def whole_log(server):
@@ -175,6 +183,26 @@ class Crash(TestCase):
             log += [(m["seq"], m["id"], m["user"]["id"], m["content"]) for m in page["messages"]]
             more = page["more"]
         return log
+
+
+class CrashOnMongo(OnMongo, Crash):
+    async def test_kill_the_database_under_load(self):
+        await self.under_load(self.kill_mongod)
+
+    async def kill_mongod(self, server):
+        mongod = server.store.server
+        await asyncio.to_thread(mongod.kill)
+        # It says so, and goes on as soon as the database is back.
+        status, answer = await server.http("GET", "/healthz")
+        self.assertEqual((status, answer["error"]), (503, "unavailable"))
+        await asyncio.to_thread(mongod.restart)
+
+        async def healthy():
+            return (await server.http("GET", "/healthz"))[0] == 200
+
+        async with asyncio.timeout(20):
+            while not await healthy():
+                await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

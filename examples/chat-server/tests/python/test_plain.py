@@ -6,12 +6,13 @@ import unittest
 
 from websockets.exceptions import ConnectionClosed
 
-from server import Server, TestCase, receive, receive_until, send
+from server import TestCase, receive, receive_until, send
+from stores import OnMongo
 
 
 class PlainClients(TestCase):
     def setUp(self):
-        self.server = Server()
+        self.server = self.new_server()
         self.addCleanup(self.server.close)
         self.server.start()
 
@@ -68,7 +69,7 @@ class PlainClients(TestCase):
 
 class HttpApi(TestCase):
     def setUp(self):
-        self.server = Server()
+        self.server = self.new_server()
         self.addCleanup(self.server.close)
         self.server.start()
 
@@ -145,7 +146,7 @@ class HttpApi(TestCase):
 
 class Restart(TestCase):
     async def test_nothing_is_lost_over_an_orderly_restart(self):
-        with Server() as server:
+        with self.new_server() as server:
             ann, ben = await server.v1("lobby", "ann"), await server.v1("lobby", "ben")
             plain = await server.plain("lobby", "cem")
             epoch = (await receive(ann))["rooms"][0]["epoch"]
@@ -191,6 +192,18 @@ class Restart(TestCase):
             async with server.plain("lobby", "cem", f"&since={epoch}:9") as plain:
                 self.assertEqual([(await receive(plain))["seq"] for _ in range(3)], [10, 11, 12])
             self.assertEqual(await asyncio.to_thread(server.terminate), 0)
+
+
+class PlainClientsOnMongo(OnMongo, PlainClients):
+    pass
+
+
+class HttpApiOnMongo(OnMongo, HttpApi):
+    pass
+
+
+class RestartOnMongo(OnMongo, Restart):
+    pass
 
 
 if __name__ == "__main__":
