@@ -75,7 +75,7 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
                 return Ok(outcome);
             }
             let data = data.as_ref().map(serde_json::to_string).transpose();
-            let data = data.map_err(|error| refused(format!("the data can't be written as JSON: {error}")))?;
+            let data = data.map_err(|error| refused("the data can't be written as JSON").with_source(error))?;
             run(
                 connection,
                 "INSERT INTO entries \

@@ -109,9 +109,9 @@ fn check_owner(path: &Path) -> Result<bool, StoreError> {
         Ok(file) => file
             .take(100)
             .read_to_end(&mut header)
-            .map_err(|error| refused(format!("{}: {error}", path.display())).with_source(error))?,
+            .map_err(|error| refused(format!("{} can't be read", path.display())).with_source(error))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(refused(format!("{}: {error}", path.display())).with_source(error)),
+        Err(error) => return Err(refused(format!("{} can't be read", path.display())).with_source(error)),
     };
     if header.is_empty() {
         return Ok(true);

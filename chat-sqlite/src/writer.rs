@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{append, create, unwritten};
 use crate::builder::Builder;
-use crate::error::{commit_failed, copy, refused};
+use crate::error::{Chain, commit_failed, copy, refused};
 use crate::retention::Sweep;
 use crate::schema;
 
@@ -123,7 +123,7 @@ pub(crate) fn run(
         if sweep.is_due()
             && let Err(error) = sweep.run(&mut connection)
         {
-            tracing::warn!(%error, "old entries could not be removed");
+            tracing::warn!(error = %Chain(&error), "old entries could not be removed");
             sweep.rest();
         }
     }
@@ -180,7 +180,7 @@ fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut S
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {
-            tracing::warn!(%error, calls = batch.len(), "a commit failed");
+            tracing::warn!(error = %Chain(&error), calls = batch.len(), "a commit failed");
             for call in batch.drain(..) {
                 call.answer(Err(copy(&error)));
             }

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{delete, epoch, room, say, say_at};
+use common::{chain, delete, epoch, room, say, say_at};
 use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind, Timestamp};
 use roomcast_sqlite::{Retention, SqliteStore};
 use rusqlite::Connection;
@@ -104,6 +104,9 @@ async fn a_damaged_file_gives_errors_and_no_panic() {
         ];
         for error in errors.into_iter().flatten() {
             assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+            let text = chain(&error);
+            assert!(text.matches("malformed").count() <= 1, "{text}");
+            assert!(!text.contains("Error code"), "{text}");
             failures += 1;
         }
         store.close().await.unwrap();
@@ -164,6 +167,7 @@ async fn a_full_disk_refuses_writes_and_reads_go_on() {
         }
     };
     assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+    assert_eq!(chain(&error), "the write failed: database or disk is full");
     assert!(head > 5, "{head}");
     let page = store.log(&r, 0, PageLimit::entries(1000)).await.unwrap();
     assert_eq!((page.head, page.entries.len() as u64), (head, head));
