@@ -26,6 +26,7 @@ mod row;
 mod schema;
 mod search;
 mod store;
+mod words;
 mod writer;
 
 pub use builder::{Builder, Retention, Synchronous};

@@ -40,6 +40,12 @@ pub(crate) fn delete(message: MessageId) -> NewEntry {
     entry_at(Timestamp::from_millis(0), Change::Delete { message })
 }
 
+#[allow(dead_code, reason = "each test file takes what it needs")]
+pub(crate) fn edit(message: MessageId, content: &str) -> NewEntry {
+    let content = content.to_owned();
+    entry_at(Timestamp::from_millis(0), Change::Edit { message, content })
+}
+
 /// An error with its causes, as a log shows it.
 #[allow(dead_code, reason = "each test file takes what it needs")]
 pub(crate) fn chain(error: &dyn Error) -> String {
