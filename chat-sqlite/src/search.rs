@@ -1,5 +1,9 @@
 //! Full-text search. The index finds the messages that hold the words; those of each are compared once more, for the
 //! few that the index can't tell apart: of words that are longer than 32 KiB it keeps the beginning.
+//!
+//! Searches take turns on a thread of their own, since one may take as long as a look at every message of its room: of
+//! two words that are often said, but never together, say. FTS5 can't be interrupted at that (it takes a few hundred
+//! nanoseconds for each message), so no other reading may depend on it.
 
 use std::fmt::Write;
 
@@ -16,12 +20,14 @@ const WORDS_IN_QUERY: usize = 256;
 /// The key from which on a room's entries are too new.
 pub(crate) const BOUND: &str = "SELECT key FROM entries WHERE room = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1";
 
+/// Stops at the next message when `gone` says that nobody waits for the answer any more.
 pub(crate) fn search(
     connection: &Connection,
     room: &RoomId,
     text: &str,
     before: Option<u64>,
     limit: usize,
+    gone: &dyn Fn() -> bool,
 ) -> Result<HistoryPage, StoreError> {
     let mut page = HistoryPage {
         messages: Vec::new(),
@@ -58,6 +64,9 @@ pub(crate) fn search(
     );
     query(&moment, &sql, (terms, bound), |rows| {
         while let Some(row) = rows.next().map_err(unread)? {
+            if gone() {
+                break;
+            }
             let (message, _) = row::message(row, room)?;
             let said = message.content.as_deref().map(words).unwrap_or_default();
             if !wanted.is_subset(&said) {
