@@ -14,14 +14,19 @@ use tracing::Instrument;
 
 use crate::engine::{Engine, Place, RoomLease};
 use crate::outbox::{Closing, Item, Outbox};
+use crate::rate::TokenBucket;
 use crate::{
-    Client, CloseCode, Connection, ConnectionReader, ConnectionWriter, Inbound, Protocol, Start, User, metrics, wire,
+    Client, CloseCode, Connection, ConnectionReader, ConnectionWriter, ErrorCode, Inbound, Limits, Protocol, Start,
+    User, metrics, wire,
 };
 use requests::Requests;
 use send::{Finish, Sending};
 
 /// How long a client that was told goodbye has to hang up.
 const HANG_UP: Duration = Duration::from_secs(1);
+
+/// How long a client that was closed for a flood is told to stay away, at least.
+const FLOOD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What others know of a connection.
 #[derive(Debug)]
@@ -96,7 +101,15 @@ async fn run<C: Connection>(
     });
     let mut requests = Requests::new(engine.clone(), session.clone(), now);
     let end = {
-        let read = pin!(read(&mut reader, &mut requests, room, start, &session, &pulse));
+        let read = pin!(read(
+            &mut reader,
+            &mut requests,
+            room,
+            start,
+            &session,
+            &pulse,
+            &engine.limits
+        ));
         let mut sending = Sending::new(&engine, &session, &pulse);
         let write = pin!(sending.run(&mut writer));
         let watch = pin!(watch(&engine, &session, &pulse, expires_in));
@@ -167,11 +180,14 @@ async fn read<R: ConnectionReader>(
     start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
+    limits: &Limits,
 ) -> Finish {
     if let Err(closing) = Box::pin(requests.begin(room, start)).await {
         session.outbox.close(closing);
         return std::future::pending().await;
     }
+    // Of frames that ask for nothing, a few keep a connection alive; millions would keep a core busy.
+    let mut control = limits.control_rate.map(|rate| TokenBucket::new(rate, Instant::now()));
     loop {
         requests.capacity().await;
         pulse.lock().listening = true;
@@ -199,7 +215,19 @@ async fn read<R: ConnectionReader>(
                 Ok(()) => continue,
                 Err(closing) => closing,
             },
-            Ok(Inbound::Ping | Inbound::Pong) => continue,
+            Ok(Inbound::Ping | Inbound::Pong | Inbound::Fragment) => {
+                match control.as_mut().map_or(Ok(()), |bucket| bucket.take(now)) {
+                    Ok(()) => continue,
+                    Err(wait) => {
+                        metrics::refused(ErrorCode::RateLimited);
+                        tracing::debug!("a flood of frames that ask for nothing");
+                        Closing {
+                            after: Some(wait.max(FLOOD_PAUSE)),
+                            ..close(CloseCode::RateLimited)
+                        }
+                    }
+                }
+            }
             Ok(Inbound::Binary) => close(CloseCode::Unsupported),
             Ok(Inbound::TooLarge) => {
                 // The stream can't be read any further.
