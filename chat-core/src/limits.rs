@@ -19,6 +19,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How fast one connection may send frames; 20 a second with a burst of 40. `None` is no limit.
     pub rate: Option<Rate>,
+    /// How fast one connection may send what asks for nothing: pings, pongs, and pieces of messages that aren't whole yet.
+    /// 200 a second with a burst of 1,000; what goes beyond is closed with [`CloseCode::RateLimited`](crate::CloseCode).
+    /// `None` is no limit.
+    pub control_rate: Option<Rate>,
     /// Rooms that one connection may be in; 128.
     pub rooms_per_connection: usize,
     /// Connections in all; 100,000.
@@ -92,6 +96,10 @@ impl Default for Limits {
             rate: Some(Rate {
                 per_second: 20.0,
                 burst: 40,
+            }),
+            control_rate: Some(Rate {
+                per_second: 200.0,
+                burst: 1000,
             }),
             rooms_per_connection: 128,
             connections: 100_000,
@@ -173,9 +181,8 @@ impl Limits {
         if self.history_page > self.history_page_max {
             return Err(InvalidLimit("the limit history_page is above history_page_max".into()));
         }
-        if let Some(rate) = self.rate
-            && !(rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite())
-        {
+        let sound = |rate: Rate| rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite();
+        if ![self.rate, self.control_rate].into_iter().flatten().all(sound) {
             return Err(InvalidLimit(
                 "a rate needs a burst of at least 1 and more than 0 a second".into(),
             ));
@@ -205,6 +212,14 @@ mod tests {
         assert!(
             Limits {
                 rate,
+                ..Limits::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Limits {
+                control_rate: rate,
                 ..Limits::default()
             }
             .check()

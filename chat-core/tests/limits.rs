@@ -78,6 +78,34 @@ async fn the_rate_is_kept_and_a_flood_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_what_asks_for_nothing_ends_the_connection() {
+    for frame in [Inbound::Ping, Inbound::Pong, Inbound::Fragment] {
+        // A bucket of its own: it is there even where messages are counted by nobody.
+        let hub = hub(|limits| {
+            limits.rate = None;
+            limits.control_rate = Some(Rate {
+                per_second: 10.0,
+                burst: 3,
+            });
+        });
+        let mut ann = Peer::connect(&hub, v1("ann", "r"));
+        ann.frame_of("hello").await;
+        for _ in 0..50 {
+            ann.send_raw(frame.clone());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ann.send(json!({"t":"ping","id":1}));
+        assert_eq!(ann.frame().await, json!({"t":"pong","id":1}), "{frame:?} at the rate");
+        for _ in 0..5 {
+            ann.send_raw(frame.clone());
+        }
+        let bye = ann.frame_of("bye").await;
+        assert_eq!((&bye["code"], &bye["after_ms"]), (&json!(4002), &json!(1000)));
+        assert_eq!(ann.closed().await, 4002, "{frame:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rooms_connections_and_users_are_counted() {
     let hub = hub(|limits| {
         limits.rooms_per_connection = 2;

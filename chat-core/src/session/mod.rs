@@ -232,7 +232,12 @@ async fn take_requests<R: ConnectionReader>(
                 }
                 continue;
             }
-            Ok(Inbound::Ping | Inbound::Pong) => continue,
+            Ok(Inbound::Ping | Inbound::Pong | Inbound::Fragment) => {
+                if let Err(closing) = requests.handle_control(now) {
+                    session.outbox.close(closing);
+                }
+                continue;
+            }
             Ok(Inbound::Binary) => CloseCode::Unsupported,
             Ok(Inbound::TooLarge) => CloseCode::TooLarge,
             Ok(Inbound::Closed) => return Err(Gone),

@@ -26,6 +26,8 @@ pub(super) struct Requests {
     engine: Arc<Engine>,
     session: Arc<Session>,
     bucket: Option<TokenBucket>,
+    /// For frames that ask for nothing: a few keep a connection alive; millions would keep a core busy.
+    control: Option<TokenBucket>,
     /// Frames refused since one was let through.
     refused: u32,
     /// Frames in a row that were none of the protocol.
@@ -55,10 +57,12 @@ struct Entry {
 impl Requests {
     pub(super) fn new(engine: Arc<Engine>, session: Arc<Session>, now: Instant) -> Self {
         let bucket = engine.limits.rate.map(|rate| TokenBucket::new(rate, now));
+        let control = engine.limits.control_rate.map(|rate| TokenBucket::new(rate, now));
         Self {
             engine,
             session,
             bucket,
+            control,
             refused: 0,
             bad: 0,
             rooms: Slab::new(),
@@ -109,6 +113,20 @@ impl Requests {
             Protocol::Plain => self.handle_plain(text, now).await,
             Protocol::V1 => self.handle_v1(text, now).await,
         }
+    }
+
+    /// Counts a frame of the transport's own, or a piece of one. An error closes the connection.
+    pub(super) fn handle_control(&mut self, now: Instant) -> Result<(), Closing> {
+        let Err(wait) = self.control.as_mut().map_or(Ok(()), |bucket| bucket.take(now)) else {
+            return Ok(());
+        };
+        metrics::refused(ErrorCode::RateLimited);
+        tracing::debug!("a flood of frames that ask for nothing");
+        Err(Closing {
+            code: CloseCode::RateLimited,
+            after: Some(wait.max(SECOND)),
+            finish: true,
+        })
     }
 
     async fn handle_plain(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
