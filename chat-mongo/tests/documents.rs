@@ -269,7 +269,11 @@ async fn reading_a_large_room_uses_the_index() {
     // No more is looked at than what holds the longest word.
     look!("a search", search.search(&r, "batchnumber7 message", None, 50), 1000);
     look!("a search", search.search(&r, "message batchnumber7", None, 50), 1000);
-    look!("a search in vain", search.search(&r, "message nowheretobefound", None, 50), 1000);
+    look!(
+        "a search in vain",
+        search.search(&r, "message nowheretobefound", None, 50),
+        1000
+    );
 }
 
 fn assert_names<T: std::fmt::Debug>(what: &dyn std::fmt::Debug, name: &str, result: Result<T, StoreError>) {
