@@ -23,8 +23,10 @@ pub trait Connection: Send + 'static {
 pub trait ConnectionReader: Send + 'static {
     /// Waits for what the client sends next.
     ///
-    /// The hub keeps the future until it is ready, except when the connection ends, so it need not be cancel safe. After
-    /// `Closed` or an error it is not called again.
+    /// The hub keeps the future until it is ready, unless the connection is to end. Then it may drop one, and call again
+    /// only to see the client hang up: so the part of a frame that a dropped future had read may be lost, but not
+    /// that the connection was closed or broke. After [`Inbound::TooLarge`] it is called on in the same way. After
+    /// [`Inbound::Closed`] or an error it is not called again.
     ///
     /// # Errors
     ///
@@ -37,7 +39,8 @@ pub trait ConnectionWriter: Send + 'static {
     /// Sends these text frames in order and flushes once, after the last. Ready when all of it was handed to the
     /// transport below (the kernel, say).
     ///
-    /// If the future is dropped before, the connection is given up: nothing but [`close`](Self::close) is called after.
+    /// If the future is dropped before, the connection is given up: nothing but [`close`](Self::close) is called after,
+    /// which must not write into the middle of a frame.
     ///
     /// # Errors
     ///
@@ -45,7 +48,8 @@ pub trait ConnectionWriter: Send + 'static {
     fn send(&mut self, frames: &[Bytes]) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 
     /// Asks the client for a sign of life, as soon as what was sent before is flushed. The answer comes as
-    /// [`Inbound::Pong`]. `Ok(false)` if the transport has no such thing; then silence is not taken for death.
+    /// [`Inbound::Pong`]. `Ok(false)` if the transport has no such thing; then silence is not taken for death. If the future
+    /// is dropped, the same goes as for [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -69,7 +73,8 @@ pub enum Inbound {
     Text(Bytes),
     /// A binary frame, which the protocol refuses.
     Binary,
-    /// A frame larger than the transport allows. What follows can't be read any more.
+    /// A frame larger than the transport allows. What follows needn't be read as frames any more: the hub closes the
+    /// connection, and waits for [`Closed`](Self::Closed) or an error.
     TooLarge,
     /// The client pinged; the transport answers by itself.
     Ping,

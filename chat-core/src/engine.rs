@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::log::{RoomLog, store_failed};
+use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    Clock, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind, UserId,
-    metrics,
+    Clock, CloseCode, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind,
+    UserId, metrics,
 };
 
 /// A head that was compared with the store's not longer than this ago is good enough for who joins: a crowd that comes back
@@ -54,9 +55,19 @@ impl fmt::Debug for Engine {
 
 #[derive(Debug, Default)]
 struct Sessions {
-    /// Places that are taken; a place without a session is still shaking hands.
-    places: Slab<Option<Arc<Session>>>,
+    places: Slab<Occupant>,
     per_user: HashMap<UserId, usize>,
+}
+
+/// Who has a place.
+#[derive(Debug)]
+enum Occupant {
+    /// A client that is still shaking hands, and whether it was sent away meanwhile.
+    Guest {
+        user: UserId,
+        kicked: bool,
+    },
+    Session(Arc<Session>),
 }
 
 impl Engine {
@@ -208,7 +219,10 @@ impl Engine {
             ));
         }
         *count += 1;
-        let key = sessions.places.insert(None);
+        let key = sessions.places.insert(Occupant::Guest {
+            user: user.clone(),
+            kicked: false,
+        });
         metrics::connections(sessions.places.len());
         Ok(Place {
             engine: self.clone(),
@@ -231,10 +245,39 @@ impl Engine {
             .lock()
             .places
             .iter()
-            .filter_map(|(_, session)| session.clone())
+            .filter_map(|(_, occupant)| match occupant {
+                Occupant::Session(session) => Some(session.clone()),
+                Occupant::Guest { .. } => None,
+            })
             .collect()
     }
+
+    /// Sends this user's connections away, those included that are still shaking hands. Returns how many there are.
+    pub(crate) fn kick(&self, user: &UserId) -> usize {
+        let mut kicked = Vec::new();
+        let mut guests = 0;
+        for (_, occupant) in &mut self.sessions.lock().places {
+            match occupant {
+                Occupant::Session(session) if session.user.id() == user => kicked.push(session.clone()),
+                Occupant::Guest { user: guest, kicked } if guest == user => {
+                    *kicked = true;
+                    guests += 1;
+                }
+                _ => {}
+            }
+        }
+        for session in &kicked {
+            session.outbox.close(KICKED);
+        }
+        kicked.len() + guests
+    }
 }
+
+const KICKED: Closing = Closing {
+    code: CloseCode::Kicked,
+    after: None,
+    finish: false,
+};
 
 /// The answer while the hub stops.
 pub(crate) fn stopping() -> Refusal {
@@ -250,20 +293,32 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The connection is served from now on. False if the hub began to stop meanwhile.
-    pub(crate) fn fill(&self, session: Arc<Session>) -> bool {
+    /// The connection is served from now on; only to be closed, if it was sent away or the hub began to stop meanwhile.
+    pub(crate) fn fill(&self, session: &Arc<Session>) {
         let mut sessions = self.engine.sessions.lock();
+        let mut guest = None;
         if let Some(place) = sessions.places.get_mut(self.key) {
-            *place = Some(session);
+            guest = Some(std::mem::replace(place, Occupant::Session(session.clone())));
         }
-        !self.engine.draining.is_cancelled()
+        let draining = self.engine.draining.is_cancelled();
+        drop(sessions);
+        if let Some(Occupant::Guest { kicked: true, .. }) = guest {
+            session.outbox.close(KICKED);
+        }
+        if draining {
+            session.outbox.close(Closing {
+                code: CloseCode::Draining,
+                after: Some(std::time::Duration::from_secs(1)),
+                finish: true,
+            });
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut sessions = self.engine.sessions.lock();
-        let session = sessions.places.try_remove(self.key);
+        let occupant = sessions.places.try_remove(self.key);
         if let Some(count) = sessions.per_user.get_mut(&self.user) {
             *count -= 1;
             if *count == 0 {
@@ -273,7 +328,7 @@ impl Drop for Place {
         metrics::connections(sessions.places.len());
         drop(sessions);
         // Outside the lock: the last handle of a session may free much.
-        drop(session);
+        drop(occupant);
     }
 }
 

@@ -166,7 +166,8 @@ impl Hub {
             Some(room) => {
                 engine.check_room_id(room)?;
                 engine.check_start(&client.start)?;
-                engine.check_join(&client.user, room, &client.start).await?;
+                engine.may_join(&client.user, room).await?;
+                engine.may_begin(&client.user, room, &client.start).await?;
                 Some(engine.open_to_read(room).await?)
             }
             None if client.protocol == Protocol::Plain => {
@@ -231,17 +232,12 @@ impl Hub {
         self.engine().read(self.engine().store.health()).await
     }
 
-    /// Closes all connections of this user with [`CloseCode::Kicked`], and says how many there were. It doesn't
-    /// keep them from coming back: that is the policy's part.
+    /// Closes all connections of this user with [`CloseCode::Kicked`], those included that were admitted and aren't served
+    /// yet, and says how many there were. From now on they hear nothing of their rooms, and nothing that they asked for is
+    /// waited for: what has no answer yet may be done or not. It doesn't keep the user from coming back: that is the
+    /// policy's part, which is told first therefore.
     pub fn kick(&self, user: &UserId) -> usize {
-        let sessions = self.engine().sessions();
-        let kicked = sessions.iter().filter(|session| session.user.id() == user);
-        let closing = Closing {
-            code: CloseCode::Kicked,
-            after: None,
-            finish: true,
-        };
-        kicked.map(|session| session.outbox.close(closing)).count()
+        self.engine().kick(user)
     }
 
     /// How much is going on, on this node.

@@ -55,7 +55,8 @@ pub struct Limits {
     /// How much one append to the store carries; 256 messages and 1 MiB, and never more than a [`send_queue`](Self::send_queue)
     /// holds, since it is broadcast at once.
     pub commit_batch: QueueLimit,
-    /// How long a message may wait for its commit before its sender is told that it wasn't stored; 10 s.
+    /// How long a message may wait for its commit before its sender is told that it is unknown whether it is stored; 10 s.
+    /// A connection that is to be closed waits as long for the answers to what was asked on it.
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,

@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::log::{Batch, RoomLog};
+use crate::log::{Batch, MemberKey, RoomLog};
 use crate::{CloseCode, QueueLimit};
 
 /// A queue that grew beyond this many items gives its memory back once it is drained.
@@ -28,10 +29,10 @@ pub(crate) enum Item {
     Reply(Bytes),
     /// A sign of life is wanted.
     Ping,
-    /// A room was joined: it takes this slot and begins after `next - 1`. Its frames follow.
+    /// A room was joined, perhaps anew: it takes this slot and begins after `next - 1`. Its frames follow.
     Attach(Box<Attach>),
-    /// A room was left: its slot is free.
-    Detach { slot: u32 },
+    /// A room was left: its slot is free, and the client is told so.
+    Detach { slot: u32, left: Bytes },
     /// The room in this slot sends nothing more until the connection has caught up.
     Lagging { slot: u32 },
 }
@@ -42,7 +43,7 @@ pub(crate) struct Attach {
     pub(crate) slot: u32,
     pub(crate) room: Arc<RoomLog>,
     /// Under which key the room knows the member.
-    pub(crate) member: usize,
+    pub(crate) member: MemberKey,
     /// The first seq that the client is to see.
     pub(crate) next: u64,
     /// The last one that belongs to the replay: the head when it joined.
@@ -57,14 +58,29 @@ pub(crate) struct Closing {
     pub(crate) code: CloseCode,
     /// When to come back.
     pub(crate) after: Option<Duration>,
-    /// Whether messages that were accepted are acknowledged first.
+    /// Whether what the client asked for before is answered first: messages that wait for their commit, and the request that
+    /// is being decided on.
     pub(crate) finish: bool,
+}
+
+/// How far a connection is from its end. It only ever rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    /// It takes no requests and hears nothing of its rooms; what it asked for is answered yet.
+    Finishing,
+    /// The same, and nothing is waited for.
+    Ending,
+    /// It is given up at once.
+    Cut,
 }
 
 /// The queue, shared by the connection's task, its rooms and the hub.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limit: QueueLimit,
+    /// Set with the state's lock held; looked at without it.
+    phase: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -83,8 +99,6 @@ struct State {
     /// The connection's task. It drives reading and writing both, so there is but one to wake.
     waker: Option<Waker>,
     closing: Option<Closing>,
-    /// Set when nothing is to be waited for any more.
-    cut: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -101,23 +115,25 @@ pub(crate) enum Taken {
     /// Nothing to send now.
     Nothing,
     /// Nothing to send ever more: say goodbye.
-    End(Closing),
-    /// Give up at once.
-    Cut,
+    End,
 }
 
 impl Outbox {
     pub(crate) fn new(limit: QueueLimit) -> Self {
         Self {
             limit,
+            phase: AtomicU8::new(Phase::Open as u8),
             state: Mutex::default(),
         }
     }
 
     /// Queues a room's new entries. If they don't fit it queues the mark that the slot lags, and returns false: then
-    /// the room pushes nothing more for this member.
+    /// the room pushes nothing more for this member. A connection that is about to end hears nothing.
     pub(crate) fn push_batch(&self, slot: u32, batch: &Arc<Batch>) -> bool {
         let mut state = self.state.lock();
+        if state.closing.is_some() {
+            return true;
+        }
         let messages = state.live.messages + batch.len();
         let bytes = state.live.bytes + batch.bytes();
         let fits = messages <= self.limit.messages && bytes <= self.limit.bytes;
@@ -160,24 +176,95 @@ impl Outbox {
         wake(state);
     }
 
-    /// Closes the connection once what is queued is sent. The first call counts.
+    /// Closes the connection once its answers are sent. What its rooms said is dropped, and they are not heard any more. The
+    /// first call counts, but a client that would be told to come back may yet be told to stay away.
     pub(crate) fn close(&self, closing: Closing) {
         let mut state = self.state.lock();
-        state.closing.get_or_insert(closing);
+        match state.closing {
+            Some(first) if !first.code.reconnect() || closing.code.reconnect() => return,
+            _ => state.closing = Some(closing),
+        }
+        let queue = std::mem::take(&mut state.queue);
+        let (dropped, kept): (VecDeque<_>, _) = queue
+            .into_iter()
+            .partition(|item| matches!(item, Item::Batch { .. } | Item::Lagging { .. } | Item::Ping));
+        state.queue = kept;
+        state.live = state.taken;
+        self.reach(if closing.finish {
+            Phase::Finishing
+        } else {
+            Phase::Ending
+        });
         wake(state);
+        drop(dropped);
+    }
+
+    /// How the connection is to end, if it is.
+    pub(crate) fn closing(&self) -> Option<Closing> {
+        self.state.lock().closing
+    }
+
+    /// The time to finish is over: what a closing connection was yet to be told is dropped.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state.lock();
+        let dropped = std::mem::take(&mut state.queue);
+        state.live = state.taken;
+        state.replies = state.taken_replies;
+        self.reach(Phase::Ending);
+        wake(state);
+        drop(dropped);
     }
 
     /// Ends the connection without waiting for anything.
     pub(crate) fn cut(&self) {
-        let mut state = self.state.lock();
-        state.cut = true;
+        let state = self.state.lock();
+        self.reach(Phase::Cut);
         wake(state);
     }
 
-    /// Whether the connection is about to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        let state = self.state.lock();
-        state.closing.is_some() || state.cut
+    fn reach(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Release);
+    }
+
+    /// How far the connection is from its end.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Finishing,
+            2 => Phase::Ending,
+            _ => Phase::Cut,
+        }
+    }
+
+    /// The same, for the connection's task, which is woken when it changes.
+    pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+        register(&mut self.state.lock(), cx);
+        self.phase()
+    }
+
+    /// Ready when the connection is to be given up.
+    pub(crate) async fn cut_off(&self) {
+        poll_fn(|cx| {
+            if self.poll_phase(cx) == Phase::Cut {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Ready when the connection is that far. For parts of its task, which calls [`poll_phase`](Self::poll_phase) whenever it
+    /// is polled: so this registers nobody.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        poll_fn(|_| {
+            if self.phase() >= phase {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Waits until the connection may have another request under way: fewer than `in_flight` uncommitted messages, and
@@ -196,7 +283,7 @@ impl Outbox {
     }
 
     /// Hands all that is queued to the writer, in order; `into` must be empty. What it took before counts as sent.
-    /// With `wait`, is ready only when there is something to do. Cancel safe.
+    /// With `wait`, or once the connection is closing, is ready only when there is something to do. Cancel safe.
     pub(crate) async fn take(&self, into: &mut VecDeque<Item>, wait: bool) -> Taken {
         if into.capacity() > KEPT_ITEMS {
             *into = VecDeque::new();
@@ -215,38 +302,21 @@ impl Outbox {
             *replies -= *taken_replies;
             *taken = *live;
             *taken_replies = *replies;
-            if state.cut {
-                return Poll::Ready(Taken::Cut);
-            }
             if !state.queue.is_empty() {
                 std::mem::swap(&mut state.queue, into);
                 return Poll::Ready(Taken::Items);
             }
-            if let Some(closing) = state.closing
-                && (state.in_flight == 0 || !closing.finish)
-            {
-                return Poll::Ready(Taken::End(closing));
-            }
-            if !wait {
+            if state.closing.is_some() {
+                if state.in_flight == 0 || self.phase() >= Phase::Ending {
+                    return Poll::Ready(Taken::End);
+                }
+            } else if !wait {
                 return Poll::Ready(Taken::Nothing);
             }
             register(&mut state, cx);
             Poll::Pending
         })
         .await
-    }
-
-    /// Ready when the connection is to be given up.
-    pub(crate) async fn cut_off(&self) {
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if state.cut {
-                return Poll::Ready(());
-            }
-            register(&mut state, cx);
-            Poll::Pending
-        })
-        .await;
     }
 }
 

@@ -29,9 +29,13 @@ impl Engine {
         }
     }
 
-    /// Whether the user may be in the room, and see what the join asks for.
-    pub(crate) async fn check_join(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
-        self.policy.join(user, room).await?;
+    /// Whether the user may be in the room.
+    pub(crate) async fn may_join(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
+        Ok(self.policy.join(user, room).await?)
+    }
+
+    /// Whether the user, who may join, may see what the join asks for.
+    pub(crate) async fn may_begin(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
         if *start != Start::Live {
             self.policy.history(user, room).await?;
         }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Params};
 use crate::error::{failed, refused};
 use crate::read::{find, query};
 use crate::row;
+use crate::words::Changes;
 
 /// The message of a nonce. The user's nonces in a room are unique, so there is one row at most.
 pub(crate) const REPEATED: &str =
@@ -28,12 +29,13 @@ pub(crate) fn create(connection: &Connection, room: &RoomId, epoch: &Epoch) -> R
     Ok(row.head)
 }
 
-/// Adds the entries if the head is the expected one.
+/// Adds the entries if the head is the expected one. The changes of the index are only noted.
 pub(crate) fn append(
     connection: &Connection,
     room: &RoomId,
     expected_head: u64,
     entries: &[NewEntry],
+    index: &mut Changes,
 ) -> Result<Appended, StoreError> {
     let row = find(connection, room)?.ok_or_else(|| refused(format!("there is no room {room}")))?;
     let mut appended = Appended {
@@ -48,7 +50,7 @@ pub(crate) fn append(
     }
     appended.outcomes.reserve_exact(entries.len());
     for entry in entries {
-        let outcome = add(connection, row.key, appended.head + 1, entry)?;
+        let outcome = add(connection, row.key, appended.head + 1, entry, index)?;
         if let Outcome::Stored { seq, .. } = outcome {
             appended.head = seq;
         }
@@ -61,7 +63,13 @@ pub(crate) fn append(
     Ok(appended)
 }
 
-fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result<Outcome, StoreError> {
+fn add(
+    connection: &Connection,
+    room: i64,
+    seq: u64,
+    entry: &NewEntry,
+    index: &mut Changes,
+) -> Result<Outcome, StoreError> {
     match &entry.change {
         Change::Message {
             content,
@@ -75,7 +83,7 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
                 return Ok(outcome);
             }
             let data = data.as_ref().map(serde_json::to_string).transpose();
-            let data = data.map_err(|error| refused(format!("the data can't be written as JSON: {error}")))?;
+            let data = data.map_err(|error| refused("the data can't be written as JSON").with_source(error))?;
             run(
                 connection,
                 "INSERT INTO entries \
@@ -97,9 +105,7 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
                         .map(|(_, fingerprint)| fingerprint.as_u128().to_be_bytes()),
                 ),
             )?;
-            if let Some(content) = content {
-                index(connection, connection.last_insert_rowid(), room, content)?;
-            }
+            index.change(connection.last_insert_rowid(), room, None, content.as_deref());
             Ok(Outcome::Stored { seq, target: None })
         }
         Change::Edit { message, content } => {
@@ -109,10 +115,7 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
             note(connection, room, seq, 1, entry, (*message, target.seq))?;
             let sql = "UPDATE entries SET content = ?2, edited_at = ?3 WHERE key = ?1";
             run(connection, sql, (target.key, content, entry.at.as_millis()))?;
-            if let Some(old) = &target.content {
-                unindex(connection, target.key, room, old)?;
-            }
-            index(connection, target.key, room, content)?;
+            index.change(target.key, room, target.content.as_deref(), Some(content));
             Ok(target.changed(seq))
         }
         Change::Delete { message } => {
@@ -123,9 +126,7 @@ fn add(connection: &Connection, room: i64, seq: u64, entry: &NewEntry) -> Result
             let sql = "UPDATE entries SET content = NULL, data = NULL, reply_to = NULL, edited_at = NULL, deleted = 1 \
                        WHERE key = ?1";
             run(connection, sql, [target.key])?;
-            if let Some(old) = &target.content {
-                unindex(connection, target.key, room, old)?;
-            }
+            index.change(target.key, room, target.content.as_deref(), None);
             Ok(target.changed(seq))
         }
     }
@@ -207,17 +208,6 @@ fn note(
             row::seq(target),
         ),
     )
-}
-
-fn index(connection: &Connection, key: i64, room: i64, content: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO words (rowid, room, content) VALUES (?1, ?2, ?3)";
-    run(connection, sql, (key, room.to_string(), content))
-}
-
-/// The index keeps no text: it is told what it was to forget.
-pub(crate) fn unindex(connection: &Connection, key: i64, room: i64, content: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO words (words, rowid, room, content) VALUES ('delete', ?1, ?2, ?3)";
-    run(connection, sql, (key, room.to_string(), content))
 }
 
 pub(crate) fn run(connection: &Connection, sql: &str, params: impl Params) -> Result<(), StoreError> {

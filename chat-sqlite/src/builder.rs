@@ -67,15 +67,15 @@ impl Builder {
         self
     }
 
-    /// How many writes, and how many reads, may wait for a thread before callers wait to queue; 1024 by default, at
-    /// least 1.
+    /// How many writes, how many reads and how many searches may wait for a thread before callers wait to queue; 1024 by
+    /// default, at least 1.
     #[must_use]
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls.max(1);
         self
     }
 
-    /// How many threads read; 2 by default, at least 1.
+    /// How many threads read; 2 by default, at least 1. One more is for searches, which take turns.
     #[must_use]
     pub fn readers(mut self, threads: usize) -> Self {
         self.readers = threads.max(1);

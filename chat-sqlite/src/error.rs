@@ -1,10 +1,15 @@
-//! What SQLite's errors mean to a caller.
+//! What SQLite's errors mean to a caller. The context says what failed, the source why.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 use roomcast_core::{StoreError, StoreErrorKind};
 use rusqlite::ErrorCode;
 
 /// A failure of anything but a commit: it had no effect.
-pub(crate) fn failed(what: &'static str, error: rusqlite::Error) -> StoreError {
+pub(crate) fn failed(what: impl Into<Cow<'static, str>>, error: rusqlite::Error) -> StoreError {
     let kind = match error.sqlite_error_code() {
         Some(
             ErrorCode::DatabaseBusy
@@ -15,7 +20,7 @@ pub(crate) fn failed(what: &'static str, error: rusqlite::Error) -> StoreError {
         ) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Refused,
     };
-    StoreError::new(kind, format!("{what}: {error}")).with_source(error)
+    StoreError::new(kind, what).with_source(Cause::new(error))
 }
 
 /// A failed commit that was rolled back. SQLite writes the mark that makes a transaction count last, so a disk that was
@@ -28,15 +33,15 @@ pub(crate) fn commit_failed(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::DatabaseCorrupt) => StoreErrorKind::Refused,
         _ => StoreErrorKind::OutcomeUnknown,
     };
-    StoreError::new(kind, format!("the commit failed: {error}")).with_source(error)
+    StoreError::new(kind, "the commit failed").with_source(Cause::new(error))
 }
 
 /// The file holds what this crate never writes.
-pub(crate) fn damaged(what: impl std::fmt::Display) -> StoreError {
+pub(crate) fn damaged(what: impl fmt::Display) -> StoreError {
     StoreError::new(StoreErrorKind::Refused, format!("the database is damaged: {what}"))
 }
 
-pub(crate) fn refused(what: impl Into<std::borrow::Cow<'static, str>>) -> StoreError {
+pub(crate) fn refused(what: impl Into<Cow<'static, str>>) -> StoreError {
     StoreError::new(StoreErrorKind::Refused, what)
 }
 
@@ -44,7 +49,74 @@ pub(crate) fn closed() -> StoreError {
     refused("the store is closed")
 }
 
-/// The same error for each of several calls; errors can't be cloned with their source.
+/// The same error for each of several calls.
 pub(crate) fn copy(error: &StoreError) -> StoreError {
-    StoreError::new(error.kind(), error.to_string())
+    let copy = StoreError::new(error.kind(), error.to_string());
+    match error.source().and_then(|source| source.downcast_ref::<Cause>()) {
+        Some(cause) => copy.with_source(cause.clone()),
+        None => copy,
+    }
+}
+
+/// Why SQLite refused, in its own words. An error of rusqlite says the same once more in its source, and can't be
+/// shared.
+#[derive(Clone)]
+pub(crate) struct Cause(Arc<rusqlite::Error>);
+
+impl Cause {
+    pub(crate) fn new(error: rusqlite::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        match self.0.sqlite_error() {
+            // The first byte is the class, which the words tell; the others say what exactly it was.
+            Some(error) if error.extended_code > 0xFF => write!(f, " (SQLite's code {})", error.extended_code),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Cause {}
+
+/// An error with its causes, for a log line.
+pub(crate) struct Chain<'a>(pub(crate) &'a StoreError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> rusqlite::Error {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        rusqlite::Error::SqliteFailure(code, Some("database or disk is full".to_owned()))
+    }
+
+    #[test]
+    fn what_failed_and_why_are_said_once() {
+        let error = commit_failed(full());
+        assert_eq!(Chain(&error).to_string(), "the commit failed: database or disk is full");
+        assert_eq!(Chain(&copy(&error)).to_string(), Chain(&error).to_string());
+        assert_eq!(copy(&error).kind(), StoreErrorKind::Refused);
+    }
 }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! One thread writes: what waits in its queue goes into one transaction, whichever rooms it is for, and is acknowledged
-//! once that is committed. Other threads read, each with a connection of its own.
+//! once that is committed. Other threads read, each with a connection of its own; one of them is for searches only, so that
+//! a slow search keeps nothing else waiting.
 
 mod append;
 mod builder;
@@ -26,6 +27,7 @@ mod row;
 mod schema;
 mod search;
 mod store;
+mod words;
 mod writer;
 
 pub use builder::{Builder, Retention, Synchronous};

@@ -7,10 +7,11 @@ use std::time::Duration;
 use roomcast_core::{Clock, StoreError, SystemClock};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::append::{run, unindex, unwritten};
+use crate::append::{run, unwritten};
 use crate::builder::Retention;
 use crate::read::query;
 use crate::row;
+use crate::words::{Changes, Removal};
 
 /// The most entries that one run removes.
 const ENTRIES_PER_RUN: usize = 1000;
@@ -70,8 +71,9 @@ impl Sweep {
             .map_err(unwritten)?;
         let mut left = ENTRIES_PER_RUN;
         let (mut done, mut walk) = (Vec::new(), self.walk);
+        let mut index = Changes::default();
         for room in &rooms {
-            left -= trim(&transaction, room.key, self.retention, left)?;
+            left -= trim(&transaction, room.key, self.retention, left, &mut index)?;
             if left == 0 {
                 break; // This room may have more: it is looked at again.
             }
@@ -80,6 +82,7 @@ impl Sweep {
                 None => walk = Some(room.key),
             }
         }
+        index.apply(&transaction, Removal::Note)?;
         transaction.commit().map_err(unwritten)?;
         for name in done {
             self.grown.remove(name);
@@ -128,7 +131,13 @@ struct Next {
 }
 
 /// Removes at most `most` of the room's oldest entries and tells how many.
-fn trim(connection: &Connection, room: i64, retention: Retention, most: usize) -> Result<usize, StoreError> {
+fn trim(
+    connection: &Connection,
+    room: i64,
+    retention: Retention,
+    most: usize,
+    index: &mut Changes,
+) -> Result<usize, StoreError> {
     let sql = "SELECT head, floor FROM rooms WHERE key = ?1";
     let (head, floor): (i64, i64) = query(connection, sql, [room], |rows| {
         rows.next()
@@ -156,7 +165,7 @@ fn trim(connection: &Connection, room: i64, retention: Retention, most: usize) -
     let sql = "SELECT key, content FROM entries WHERE room = ?1 AND seq <= ?2 AND content IS NOT NULL";
     query(connection, sql, (room, last), |rows| {
         while let Some(row) = rows.next().map_err(unwritten)? {
-            unindex(connection, row::get(row, 0)?, room, &row::get::<String>(row, 1)?)?;
+            index.change(row::get(row, 0)?, room, Some(&row::get::<String>(row, 1)?), None);
         }
         Ok(())
     })?;

@@ -6,17 +6,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use roomcast_core::StoreError;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::builder::{Builder, Synchronous};
 use crate::error::{failed, refused};
+use crate::words::index_all;
 
 /// Marks the file as ours: "room" in ASCII.
 const APPLICATION_ID: i32 = 0x726F_6F6D;
 
 /// What leads from one version of the schema to the next; the version is how many of them were run. Those that have
 /// been released never change.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[Migration] = &[
+    |transaction| transaction.execute_batch(V1).map_err(unmigrated),
+    |transaction| {
+        transaction.execute_batch(V2).map_err(unmigrated)?;
+        index_all(transaction)
+    },
+];
+
+type Migration = fn(&Transaction<'_>) -> Result<(), StoreError>;
 
 /// `entries.key` rises with `seq` within a room, so that the rowids of `words` sort as the log does. An edit has no
 /// content: it is read from the message, so that neither a later edit nor a deletion can miss a copy.
@@ -53,6 +62,19 @@ CREATE VIRTUAL TABLE words USING fts5 (
     room, content, content = '', tokenize = 'unicode61 remove_diacritics 2'
 );
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+";
+
+/// The index of words as [`words`](crate::words) explains it; its first one split texts in a way of its own. `facts`
+/// says by which version of Unicode they were split.
+const V2: &str = "
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (
+    terms, content = '', columnsize = 0, detail = none, tokenize = \"ascii tokenchars '#'\"
+);
+CREATE TABLE facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
 ";
 
 /// Opens the connection that writes, and brings the file up to date.
@@ -109,9 +131,9 @@ fn check_owner(path: &Path) -> Result<bool, StoreError> {
         Ok(file) => file
             .take(100)
             .read_to_end(&mut header)
-            .map_err(|error| refused(format!("{}: {error}", path.display())).with_source(error))?,
+            .map_err(|error| refused(format!("{} can't be read", path.display())).with_source(error))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(refused(format!("{}: {error}", path.display())).with_source(error)),
+        Err(error) => return Err(refused(format!("{} can't be read", path.display())).with_source(error)),
     };
     if header.is_empty() {
         return Ok(true);
@@ -153,22 +175,156 @@ fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> 
     }
 }
 
+fn unmigrated(error: rusqlite::Error) -> StoreError {
+    failed("the database's schema can't be brought up to date", error)
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let cannot = |error| failed("the database's schema can't be brought up to date", error);
-    if version(connection).map_err(cannot)? == MIGRATIONS.len() {
+    if version(connection).map_err(unmigrated)? == MIGRATIONS.len() && unicode(connection)? == Some(own_unicode()) {
         return Ok(());
     }
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(cannot)?;
+        .map_err(unmigrated)?;
     // Read again: another process may have been faster.
-    let version = version(&transaction).map_err(cannot)?;
+    let version = version(&transaction).map_err(unmigrated)?;
     check_version(version)?;
-    for migration in &MIGRATIONS[version..] {
-        transaction.execute_batch(migration).map_err(cannot)?;
+    for (migration, to) in MIGRATIONS[version..].iter().zip(version + 1..) {
+        tracing::info!(to, "the database's schema is brought up to date");
+        migration(&transaction)?;
     }
     transaction
         .pragma_update(None, "user_version", MIGRATIONS.len())
-        .map_err(cannot)?;
-    transaction.commit().map_err(cannot)
+        .map_err(unmigrated)?;
+    // What is a letter changes with Unicode, and so with the compiler. A word can only be removed from the index as it
+    // was put in.
+    let own = own_unicode();
+    if unicode(&transaction)?.as_ref() != Some(&own) {
+        if version == MIGRATIONS.len() {
+            tracing::info!(unicode = own, "the words of all messages are indexed again");
+            index_all(&transaction)?;
+        }
+        let sql = "INSERT INTO facts (name, value) VALUES ('unicode', ?1) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        transaction.execute(sql, [own]).map_err(unmigrated)?;
+    }
+    transaction.commit().map_err(unmigrated)
+}
+
+/// The version of Unicode by which the texts in the file were split into words.
+fn unicode(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT value FROM facts WHERE name = 'unicode'";
+    connection
+        .query_row(sql, [], |row| row.get(0))
+        .optional()
+        .map_err(unmigrated)
+}
+
+fn own_unicode() -> String {
+    let (major, minor, update) = char::UNICODE_VERSION;
+    format!("{major}.{minor}.{update}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SqliteStore, read};
+    use roomcast_core::{MessageStore, RoomId};
+
+    /// A file as the first version wrote it, with these messages in the room `r`.
+    fn first_version(path: &Path, texts: &[&str]) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        use_wal(&connection, Duration::ZERO).unwrap();
+        connection.execute_batch(V1).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let sql = "INSERT INTO rooms (id, epoch, head, floor) VALUES ('r', 'e', ?1, 0)";
+        connection.execute(sql, [texts.len()]).unwrap();
+        for (text, seq) in texts.iter().zip(1_i64..) {
+            let sql = "INSERT INTO entries (room, seq, kind, id, user_id, user_name, at, content) \
+                       VALUES (1, ?1, 0, ?2, 'ann', 'ann', ?1 * 1000, ?3)";
+            connection
+                .execute(sql, (seq, seq.to_be_bytes().repeat(2), text))
+                .unwrap();
+            let sql = "INSERT INTO words (rowid, room, content) VALUES (?1, '1', ?2)";
+            connection.execute(sql, (seq, text)).unwrap();
+        }
+        connection
+    }
+
+    async fn found(store: &SqliteStore, text: &str) -> Vec<u64> {
+        let room = RoomId::new("r").unwrap();
+        let search = MessageStore::search(store).unwrap();
+        let page = search.search(&room, text, None, 100).await.unwrap();
+        page.messages.iter().map(|message| message.seq).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_version_is_indexed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        drop(first_version(
+            &path,
+            &["plain Words", "re\u{301}sume\u{301}", "x\u{e000}y", "café"],
+        ));
+        for _ in 0..2 {
+            let store = SqliteStore::open(&path).await.unwrap();
+            assert_eq!(found(&store, "words").await, [1]);
+            assert_eq!(found(&store, "re\u{301}sume\u{301}").await, [2]);
+            assert_eq!(found(&store, "sume").await, [2]);
+            assert_eq!(found(&store, "y x").await, [3]);
+            assert_eq!(found(&store, "café").await, [4]);
+            assert_eq!(found(&store, "cafe").await, [0; 0]);
+            let page = read::log(
+                &Connection::open(&path).unwrap(),
+                &RoomId::new("r").unwrap(),
+                0,
+                roomcast_core::PageLimit::entries(9),
+            );
+            assert_eq!(page.unwrap().entries.len(), 4);
+            store.close().await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        let connection = first_version(&path, &["plain"]);
+        connection
+            .execute_batch("ALTER TABLE entries RENAME COLUMN content TO said")
+            .unwrap();
+        drop(connection);
+        let error = open_writer(&Builder::new(path.clone())).unwrap_err();
+        assert_eq!(error.kind(), roomcast_core::StoreErrorKind::Refused, "{error}");
+        let connection = Connection::open(&path).unwrap();
+        assert_eq!(version(&connection).unwrap(), 1);
+        let sql = "SELECT rowid FROM words WHERE words MATCH 'plain'";
+        assert_eq!(connection.query_row(sql, [], |row| row.get(0)), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn another_version_of_unicode_splits_all_texts_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        drop(first_version(&path, &["some words"]));
+        SqliteStore::open(&path).await.unwrap().close().await.unwrap();
+        // As if another version had taken the text for one word.
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO words (words) VALUES ('delete-all'); \
+                 INSERT INTO words (rowid, terms) VALUES (1, '#1 somewords'); \
+                 UPDATE facts SET value = '1.0.0' WHERE name = 'unicode'",
+            )
+            .unwrap();
+        drop(connection);
+        let store = SqliteStore::open(&path).await.unwrap();
+        assert_eq!(found(&store, "words").await, [1]);
+        assert_eq!(found(&store, "somewords").await, [0; 0]);
+        store.close().await.unwrap();
+        assert_eq!(unicode(&Connection::open(&path).unwrap()).unwrap(), Some(own_unicode()));
+    }
 }

@@ -1,7 +1,10 @@
-//! Full-text search. The index finds what may match; the words of each message are then compared as the contract says,
-//! since SQLite's idea of words and of case isn't quite the same.
+//! Full-text search. The index finds the messages that hold the words; those of each are compared once more, for the
+//! few that the index can't tell apart: of words that are longer than 32 KiB it keeps the beginning.
+//!
+//! Searches take turns on a thread of their own, since one may take as long as a look at every message of its room: of
+//! two words that are often said, but never together, say. FTS5 can't be interrupted at that (it takes a few hundred
+//! nanoseconds for each message), so no other reading may depend on it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use roomcast_core::{HistoryPage, RoomId, StoreError};
@@ -9,25 +12,28 @@ use rusqlite::Connection;
 
 use crate::read::{find, query, unread};
 use crate::row::{self, MESSAGE, RoomRow};
+use crate::words::{room_word, words};
 
 /// SQLite bounds the size of a query; further words are looked for in what was found.
-const WORDS_IN_QUERY: usize = 32;
+const WORDS_IN_QUERY: usize = 256;
 
 /// The key from which on a room's entries are too new.
 pub(crate) const BOUND: &str = "SELECT key FROM entries WHERE room = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1";
 
+/// Stops at the next message when `gone` says that nobody waits for the answer any more.
 pub(crate) fn search(
     connection: &Connection,
     room: &RoomId,
     text: &str,
     before: Option<u64>,
     limit: usize,
+    gone: &dyn Fn() -> bool,
 ) -> Result<HistoryPage, StoreError> {
     let mut page = HistoryPage {
         messages: Vec::new(),
         more: false,
     };
-    let wanted: BTreeSet<String> = words(text).collect();
+    let wanted = words(text);
     if wanted.is_empty() {
         return Ok(page);
     }
@@ -43,10 +49,14 @@ pub(crate) fn search(
         })?,
         None => i64::MAX,
     };
+    // The longest words are likely the rarest.
+    let mut chosen: Vec<&String> = wanted.iter().collect();
+    chosen.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    chosen.truncate(WORDS_IN_QUERY);
     // Each word as a string of FTS5, in which nothing is an operator; a word has no quotation mark.
-    let mut terms = format!("room : \"{key}\"");
-    for word in wanted.iter().take(WORDS_IN_QUERY) {
-        let _ = write!(terms, " content : \"{word}\"");
+    let mut terms = format!("\"{}\"", room_word(key));
+    for word in chosen {
+        let _ = write!(terms, " \"{word}\"");
     }
     let sql = format!(
         "SELECT {MESSAGE} FROM words JOIN entries e ON e.key = words.rowid \
@@ -54,8 +64,11 @@ pub(crate) fn search(
     );
     query(&moment, &sql, (terms, bound), |rows| {
         while let Some(row) = rows.next().map_err(unread)? {
+            if gone() {
+                break;
+            }
             let (message, _) = row::message(row, room)?;
-            let said: BTreeSet<String> = message.content.iter().flat_map(|content| words(content)).collect();
+            let said = message.content.as_deref().map(words).unwrap_or_default();
             if !wanted.is_subset(&said) {
                 continue;
             }
@@ -68,11 +81,4 @@ pub(crate) fn search(
         Ok(())
     })?;
     Ok(page)
-}
-
-/// The words of a text: its longest runs of letters and digits, in lower case.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
 }

@@ -35,6 +35,7 @@ pub struct SqliteStore {
 struct Queues {
     write: mpsc::Sender<Write>,
     read: mpsc::Sender<Read>,
+    search: mpsc::Sender<Read>,
 }
 
 #[derive(Default)]
@@ -103,20 +104,22 @@ impl SqliteStore {
         let settings = Arc::new(settings);
         let (write, writes) = mpsc::channel(settings.queue);
         let (read, reads) = mpsc::channel(settings.queue);
+        let (search, searches) = mpsc::channel(settings.queue);
         let mut threads = Threads::default();
         // First, for it makes the file.
         let own = settings.clone();
         let writer = Owned::start("sqlite-write", move |opened| writer::run(&own, writes, opened)).await?;
         threads.writer.push(writer);
-        let reads = Arc::new(Mutex::new(reads));
-        for _ in 0..settings.readers {
-            let (own, reads) = (settings.clone(), reads.clone());
-            let reader = Owned::start("sqlite-read", move |opened| readers::run(&own, &reads, opened)).await?;
+        let (reads, searches) = (Arc::new(Mutex::new(reads)), Arc::new(Mutex::new(searches)));
+        let readers = std::iter::repeat_n(("sqlite-read", reads), settings.readers);
+        for (name, queue) in readers.chain([("sqlite-search", searches)]) {
+            let own = settings.clone();
+            let reader = Owned::start(name, move |opened| readers::run(&own, &queue, opened)).await?;
             threads.readers.push(reader);
         }
         Ok(Self {
             path: settings.path.clone(),
-            queues: Mutex::new(Some(Queues { write, read })),
+            queues: Mutex::new(Some(Queues { write, read, search })),
             threads: AsyncMutex::new(threads),
         })
     }
@@ -129,14 +132,23 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let queue = self.queues()?.read;
+        Self::ask(queue, move |connection, _| read(connection)).await
+    }
+
+    /// Has a reading thread do it. It is told how to find out that nobody waits for the answer any more.
+    async fn ask<T: Send + 'static>(
+        queue: mpsc::Sender<Read>,
+        read: impl FnOnce(&Connection, &dyn Fn() -> bool) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, result) = oneshot::channel();
         let job: Read = Box::new(move |connection| {
-            // Nobody may be waiting any more.
             if !reply.is_closed() {
-                drop(reply.send(read(connection)));
+                let result = read(connection, &|| reply.is_closed());
+                drop(reply.send(result));
             }
         });
-        self.queues()?.read.send(job).await.map_err(|_| lost())?;
+        queue.send(job).await.map_err(|_| lost())?;
         result.await.map_err(|_| lost())?
     }
 
@@ -224,10 +236,10 @@ impl MessageStore for SqliteStore {
     async fn close(&self) -> Result<(), StoreError> {
         let queues = self.queues.lock().take();
         let mut threads = self.threads.lock().await;
-        if let Some(Queues { read, write }) = queues {
+        if let Some(Queues { read, search, write }) = queues {
             // The writer last: whoever closes the file last tidies it, which a reader can't. (A call that is dropped
             // here lets go of both.)
-            drop(read);
+            drop((read, search));
             join(&mut threads.readers).await;
             drop(write);
         }
@@ -251,7 +263,10 @@ impl MessageSearch for SqliteStore {
         limit: usize,
     ) -> Result<HistoryPage, StoreError> {
         let (room, query) = (room.clone(), query.to_owned());
-        self.read(move |connection| search::search(connection, &room, &query, before, limit))
-            .await
+        let queue = self.queues()?.search;
+        Self::ask(queue, move |connection, gone| {
+            search::search(connection, &room, &query, before, limit, gone)
+        })
+        .await
     }
 }

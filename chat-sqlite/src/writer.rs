@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{append, create, unwritten};
 use crate::builder::Builder;
-use crate::error::{commit_failed, copy, refused};
+use crate::error::{Chain, commit_failed, copy, refused};
 use crate::retention::Sweep;
 use crate::schema;
+use crate::words::{Changes, Removal};
 
 /// The most calls that one transaction takes, and about the most entries.
 const CALLS_PER_COMMIT: usize = 512;
@@ -54,7 +55,7 @@ impl Write {
         }
     }
 
-    fn run(&self, connection: &Connection) -> Result<Done, StoreError> {
+    fn run(&self, connection: &Connection, index: &mut Changes) -> Result<Done, StoreError> {
         match self {
             Self::Create { room, epoch, .. } => create(connection, room, epoch).map(Done::Created),
             Self::Append {
@@ -62,7 +63,7 @@ impl Write {
                 expected_head,
                 entries,
                 ..
-            } => append(connection, room, *expected_head, entries).map(Done::Appended),
+            } => append(connection, room, *expected_head, entries, index).map(Done::Appended),
         }
     }
 
@@ -123,7 +124,7 @@ pub(crate) fn run(
         if sweep.is_due()
             && let Err(error) = sweep.run(&mut connection)
         {
-            tracing::warn!(%error, "old entries could not be removed");
+            tracing::warn!(error = %Chain(&error), "old entries could not be removed");
             sweep.rest();
         }
     }
@@ -180,7 +181,7 @@ fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut S
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {
-            tracing::warn!(%error, calls = batch.len(), "a commit failed");
+            tracing::warn!(error = %Chain(&error), calls = batch.len(), "a commit failed");
             for call in batch.drain(..) {
                 call.answer(Err(copy(&error)));
             }
@@ -202,10 +203,15 @@ fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Don
     let batch_sql = |sql: &str| connection.execute_batch(sql);
     batch_sql("BEGIN IMMEDIATE").map_err(|error| Failure::Whole(unwritten(error)))?;
     let mut results = Vec::with_capacity(batch.len());
+    let mut index = Changes::default();
     for call in batch {
+        let before = index.len();
         let result = batch_sql("SAVEPOINT call")
             .map_err(unwritten)
-            .and_then(|()| call.run(connection));
+            .and_then(|()| call.run(connection, &mut index));
+        if result.is_err() {
+            index.truncate(before);
+        }
         let ended = match &result {
             Ok(_) => batch_sql("RELEASE call"),
             Err(_) if connection.is_autocommit() => Ok(()),
@@ -221,6 +227,10 @@ fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Don
             return Err(Failure::Broken(unwritten(error)));
         }
         results.push(result);
+    }
+    if let Err(error) = index.apply(connection, Removal::Overwrite) {
+        roll_back(connection);
+        return Err(Failure::Broken(error));
     }
     if let Err(error) = batch_sql("COMMIT") {
         roll_back(connection);

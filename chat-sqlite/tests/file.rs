@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{delete, epoch, room, say, say_at};
+use common::{chain, delete, edit, epoch, room, say, say_at};
 use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind, Timestamp};
 use roomcast_sqlite::{Retention, SqliteStore};
 use rusqlite::Connection;
@@ -45,7 +45,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Refused);
     let text = error.to_string();
-    assert!(text.contains("version 7") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("version 7") && text.contains("up to 2"), "{text}");
 }
 
 #[tokio::test]
@@ -104,6 +104,9 @@ async fn a_damaged_file_gives_errors_and_no_panic() {
         ];
         for error in errors.into_iter().flatten() {
             assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+            let text = chain(&error);
+            assert!(text.matches("malformed").count() <= 1, "{text}");
+            assert!(!text.contains("Error code"), "{text}");
             failures += 1;
         }
         store.close().await.unwrap();
@@ -164,6 +167,7 @@ async fn a_full_disk_refuses_writes_and_reads_go_on() {
         }
     };
     assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+    assert_eq!(chain(&error), "the write failed: database or disk is full");
     assert!(head > 5, "{head}");
     let page = store.log(&r, 0, PageLimit::entries(1000)).await.unwrap();
     assert_eq!((page.head, page.entries.len() as u64), (head, head));
@@ -210,6 +214,64 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     let holds = |text: &str| left.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(holds("before"));
     assert!(!holds("kwyjibo") && !holds("gibbet"));
+}
+
+/// A word that starts and ends like few others: the index keeps of a word what differs from the one before it.
+fn secret(number: u64) -> String {
+    format!("{:016x}", (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Which of the secrets are in the files, by their ends.
+fn left_of(files: &[&Path], numbers: impl Iterator<Item = u64>) -> Vec<u64> {
+    let bytes: Vec<u8> = files
+        .iter()
+        .flat_map(|file| std::fs::read(file).unwrap_or_default())
+        .collect();
+    let ends: std::collections::HashSet<&[u8]> = bytes.windows(10).collect();
+    numbers
+        .filter(|number| ends.contains(&secret(*number).as_bytes()[6..]))
+        .collect()
+}
+
+#[tokio::test]
+async fn of_many_deletions_and_edits_nothing_is_left_in_the_file() {
+    let (_folder, path) = file();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let r = room("r");
+    store.create_room(&r, epoch()).await.unwrap();
+    let entries: Vec<_> = (0..3000).map(|n| say(&format!("all say {}", secret(n)))).collect();
+    let mut head = 0;
+    // In pieces of many sizes, so that the index gets many trees and merges them.
+    let mut rest = &entries[..];
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at(rest.len().min(1 + head as usize % 97));
+        head = store.append(&r, head, piece).await.unwrap().head;
+        rest = later;
+    }
+    let mut changes = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        match number % 3 {
+            0 => changes.push(delete(entry.id)),
+            1 => changes.push(edit(entry.id, "all say more")),
+            _ => {}
+        }
+    }
+    for piece in changes.chunks(150) {
+        head = store.append(&r, head, piece).await.unwrap().head;
+    }
+    let search = store.search().unwrap();
+    for number in 0..30 {
+        let page = search.search(&r, &secret(number), None, 9).await.unwrap();
+        assert_eq!(page.messages.len(), usize::from(number % 3 == 2), "{number}");
+    }
+    let page = search.search(&r, "say", None, 9999).await.unwrap();
+    assert_eq!(page.messages.len(), 2000);
+    store.close().await.unwrap();
+    assert_eq!(left_of(&[&path], (0..3000).filter(|number| number % 3 != 2)), [0; 0]);
+    assert_eq!(
+        left_of(&[&path], (0..3000).filter(|number| number % 3 == 2)).len(),
+        1000
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use common::{CLOSE, PING, PONG, TEXT, frame, read_close, read_frame, soon, tcp_pair};
 use futures_util::{SinkExt, StreamExt};
-use roomcast_core::{Bytes, CloseFrame, Connection, ConnectionReader, ConnectionWriter, Inbound};
+use roomcast_core::{
+    Bytes, Client, CloseCode, CloseFrame, Connection, ConnectionReader, ConnectionWriter, Draft, Hub, Inbound,
+    MemoryStore, OpenPolicy, RoomId, User,
+};
 use roomcast_ws::{WebSocket, WebSocketReader, WebSocketWriter, WsConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
@@ -388,6 +391,52 @@ async fn reasons_fit_and_no_code_panics() {
         drop(client);
         assert_eq!(soon(reader.recv()).await.unwrap(), Inbound::Closed);
     }
+}
+
+/// A write is given up after half a frame, and then the client reads again. Whatever is tried after must not be taken for a
+/// part of that frame: the client sees the half, and the end.
+#[tokio::test]
+async fn nothing_is_written_into_the_middle_of_a_frame() {
+    let ((_reader, mut writer), mut client) = over_pipe(100);
+    let long = texts(1, 2000);
+    tokio::select! {
+        biased;
+        _ = writer.send(&long) => panic!("it doesn't fit"),
+        () = tokio::task::yield_now() => {}
+    }
+    writer.send(&texts(1, 3)).await.unwrap_err();
+    writer.ping().await.unwrap_err();
+    let close = CloseFrame {
+        code: 4004,
+        reason: "timeout".into(),
+    };
+    writer.close(&close).await.unwrap_err();
+    let mut seen = Vec::new();
+    soon(client.read_to_end(&mut seen)).await.unwrap();
+    assert_eq!(seen.len(), 100);
+    assert!(seen[4..].iter().all(|byte| *byte == b'0'), "{seen:?}");
+}
+
+/// The same through the hub: the client pauses for longer than a write may take, and then reads on.
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_is_not_written_into_the_middle_of_a_frame() {
+    let hub = Hub::builder(MemoryStore::new(), OpenPolicy).build().unwrap();
+    let (server, mut client) = duplex(2000);
+    let ws = WebSocket::from_upgraded(server, Bytes::new(), &WsConfig::default());
+    let (ann, room) = (User::named("ann").unwrap(), RoomId::new("r").unwrap());
+    let task = tokio::spawn({
+        let (hub, ann, room) = (hub.clone(), ann.clone(), room.clone());
+        async move { hub.serve(Client::v1(ann).room(room), ws).await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(read_frame(&mut client).await.unwrap().0, TEXT);
+    hub.publish(&room, &ann, Draft::text("m".repeat(2000))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut seen = Vec::new();
+    soon(client.read_to_end(&mut seen)).await.unwrap();
+    assert_eq!(task.await.unwrap().unwrap().code, Some(CloseCode::Timeout));
+    let text = String::from_utf8_lossy(&seen);
+    assert!(text.ends_with("mmm") && !text.contains("bye"), "{text}");
 }
 
 #[tokio::test]

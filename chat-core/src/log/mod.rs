@@ -25,6 +25,7 @@ use crate::{
     CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal,
     RoomId, StoreError, StoreErrorKind, metrics,
 };
+pub(crate) use state::MemberKey;
 use state::{CatchUp, LogState, Missing, Offered};
 
 /// A room in use. It is kept while somebody holds a [`RoomLease`] of it.
@@ -102,13 +103,14 @@ impl RoomLog {
             .for_each(|(_, member)| call(&member.session));
     }
 
-    /// Adds a member; it gets the live stream once it has caught up. Returns its key and the head.
-    pub(crate) fn attach(&self, session: Arc<Session>, slot: u32) -> (usize, u64) {
+    /// Adds a member; it gets the live stream once it has caught up. Returns its key and the head; `None` if this log was
+    /// given up, and the room is to be opened anew.
+    pub(crate) fn attach(&self, session: Arc<Session>, slot: u32) -> Option<(MemberKey, u64)> {
         let mut state = self.state.lock();
-        (state.attach(session, slot), state.head)
+        Some((state.attach(session, slot)?, state.head))
     }
 
-    pub(crate) fn detach(&self, member: usize) {
+    pub(crate) fn detach(&self, member: MemberKey) {
         self.state.lock().detach(member);
     }
 
@@ -169,7 +171,7 @@ impl RoomLog {
     }
 
     /// The next piece for a member that is to see `next`: from memory if it is there, else from the store. Cancel safe.
-    pub(crate) async fn catch_up(&self, member: usize, next: u64) -> Result<Piece, StoreError> {
+    pub(crate) async fn catch_up(&self, member: MemberKey, next: u64) -> Result<Piece, StoreError> {
         let limits = &self.engine.limits;
         // A quarter of what may be queued, so that live messages of other rooms find a place beside it.
         let page = QueueLimit {

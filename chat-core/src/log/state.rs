@@ -11,9 +11,18 @@ use super::tail::{Batch, Frame, Tail};
 use crate::session::Session;
 use crate::{Entry, QueueLimit};
 
+/// By which a room knows a member, and can tell it from one that got its place after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemberKey {
+    place: usize,
+    number: u64,
+}
+
 /// A connection in a room.
 #[derive(Debug)]
 pub(crate) struct Member {
+    /// Which of all that ever joined it is.
+    number: u64,
     pub(crate) session: Arc<Session>,
     /// Which of the connection's rooms this is.
     pub(crate) slot: u32,
@@ -27,6 +36,8 @@ pub(crate) struct LogState {
     pub(crate) head: u64,
     pub(crate) tail: Tail,
     pub(crate) members: Slab<Member>,
+    /// How many have joined.
+    joined: u64,
     /// Rises with every edit and deletion, so that what was read from the store before is known to be out of date.
     pub(crate) changes: u64,
     /// What waits for its commit.
@@ -76,6 +87,7 @@ impl LogState {
             head: 0,
             tail: Tail::new(tail),
             members: Slab::new(),
+            joined: 0,
             changes: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -87,20 +99,35 @@ impl LogState {
     }
 
     /// Adds a member, to begin with a lagging one: whatever it is to see first, it fetches by itself, and what is
-    /// committed meanwhile it finds in the log. So there is no window between replay and live.
-    pub(crate) fn attach(&mut self, session: Arc<Session>, slot: u32) -> usize {
-        self.members.insert(Member {
+    /// committed meanwhile it finds in the log. So there is no window between replay and live. `None` if the room is broken.
+    pub(crate) fn attach(&mut self, session: Arc<Session>, slot: u32) -> Option<MemberKey> {
+        if self.broken {
+            return None;
+        }
+        self.joined += 1;
+        let number = self.joined;
+        let place = self.members.insert(Member {
+            number,
             session,
             slot,
             lagging: true,
-        })
+        });
+        Some(MemberKey { place, number })
     }
 
-    pub(crate) fn detach(&mut self, member: usize) {
-        self.members.try_remove(member);
+    pub(crate) fn detach(&mut self, member: MemberKey) {
+        if self.member(member).is_some() {
+            self.members.remove(member.place);
+        }
         if self.members.is_empty() {
             self.members = Slab::new();
         }
+    }
+
+    fn member(&mut self, key: MemberKey) -> Option<&mut Member> {
+        self.members
+            .get_mut(key.place)
+            .filter(|member| member.number == key.number)
     }
 
     /// Takes in the log's next entries and sends them to all members that are not lagging. Those that are known already
@@ -157,9 +184,9 @@ impl LogState {
     }
 
     /// What comes next for a lagging member that is to see `next`. With [`CatchUp::Live`] it lags no longer.
-    pub(crate) fn catch_up(&mut self, member: usize, next: u64, limit: QueueLimit) -> CatchUp {
+    pub(crate) fn catch_up(&mut self, member: MemberKey, next: u64, limit: QueueLimit) -> CatchUp {
         if next > self.head {
-            if let Some(member) = self.members.get_mut(member) {
+            if let Some(member) = self.member(member) {
                 member.lagging = false;
             }
             return CatchUp::Live;

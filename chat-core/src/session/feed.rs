@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::Protocol;
-use crate::log::{Batch, Frame, Piece, RoomLog};
+use crate::log::{Batch, Frame, MemberKey, Piece, RoomLog};
 use crate::outbox::Attach;
 use crate::wire::{self, GapReason};
 
@@ -16,7 +16,7 @@ use crate::wire::{self, GapReason};
 pub(super) struct Feed {
     pub(super) room: Arc<RoomLog>,
     /// The connection's key in the room.
-    pub(super) member: usize,
+    pub(super) member: MemberKey,
     /// The seq that comes next.
     next: u64,
     state: State,

@@ -4,21 +4,25 @@ mod feed;
 mod requests;
 mod send;
 
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::engine::{Engine, Place, RoomLease};
-use crate::outbox::{Closing, Item, Outbox};
+use crate::outbox::{Closing, Item, Outbox, Phase};
 use crate::{
     Client, CloseCode, Connection, ConnectionReader, ConnectionWriter, Inbound, Protocol, Start, User, metrics, wire,
 };
 use requests::Requests;
-use send::{Finish, Sending};
+use send::{End, Sending};
 
 /// How long a client that was told goodbye has to hang up.
 const HANG_UP: Duration = Duration::from_secs(1);
@@ -79,13 +83,7 @@ async fn run<C: Connection>(
     } = client;
     let outbox = Outbox::new(engine.limits.send_queue);
     let session = Arc::new(Session { user, protocol, outbox });
-    if !place.fill(session.clone()) {
-        session.outbox.close(Closing {
-            code: CloseCode::Draining,
-            after: Some(Duration::from_secs(1)),
-            finish: true,
-        });
-    }
+    place.fill(&session);
     tracing::debug!(?protocol, "connected");
     let (mut reader, mut writer) = connection.split();
     let now = Instant::now();
@@ -96,35 +94,45 @@ async fn run<C: Connection>(
     });
     let mut requests = Requests::new(engine.clone(), session.clone(), now);
     let end = {
-        let read = pin!(read(&mut reader, &mut requests, room, start, &session, &pulse));
+        let mut read = pin!(read(&mut reader, &mut requests, room, start, &session, &pulse));
         let mut sending = Sending::new(&engine, &session, &pulse);
-        let write = pin!(sending.run(&mut writer));
-        let watch = pin!(watch(&engine, &session, &pulse, expires_in));
-        // Writing first: what is queued goes out before more is taken in.
-        tokio::select! {
-            biased;
-            end = write => end,
-            end = read => end,
-            end = watch => end,
-            () = session.outbox.cut_off() => Finish::Gone,
-        }
+        let mut write = pin!(sending.run(&mut writer));
+        let mut watch = pin!(watch(&engine, &session, &pulse, expires_in));
+        poll_fn(|cx| {
+            if session.outbox.poll_phase(cx) == Phase::Cut {
+                return Poll::Ready(End::Gone);
+            }
+            // Writing first: what is queued goes out before more is taken in.
+            if let Poll::Ready(end) = write.as_mut().poll(cx) {
+                return Poll::Ready(end);
+            }
+            if let Poll::Ready(Gone) = read.as_mut().poll(cx) {
+                return Poll::Ready(End::Gone);
+            }
+            match watch.as_mut().poll(cx) {
+                Poll::Ready(never) => match never {},
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     };
+    let hello = requests.late_hello();
     // The rooms forget the connection before it says goodbye.
     drop(requests);
-    let code = match end {
-        Finish::Gone => None,
-        Finish::Close(closing) => {
-            Box::pin(goodbye(
-                engine.limits.write,
-                protocol,
-                closing,
-                &mut reader,
-                &mut writer,
-            ))
-            .await;
-            Some(closing.code)
-        }
-    };
+    let closing = session.outbox.closing().filter(|_| end != End::Gone);
+    let code = closing.map(|closing| closing.code);
+    if let Some(Closing { code, after, .. }) = closing {
+        let says = end == End::Goodbye && protocol == Protocol::V1;
+        let bye = says.then(|| hello.into_iter().chain([wire::bye(code, after)]).collect());
+        let goodbye = goodbye(engine.limits.write, code, bye, &mut reader, &mut writer);
+        Box::pin(async {
+            tokio::select! {
+                () = goodbye => {}
+                () = session.outbox.cut_off() => {}
+            }
+        })
+        .await;
+    }
     metrics::closed(code);
     tracing::debug!(code = code.map(CloseCode::number), "disconnected");
     drop(place);
@@ -135,20 +143,18 @@ async fn run<C: Connection>(
 /// it would reset the connection, and the goodbye with it.
 async fn goodbye<R: ConnectionReader, W: ConnectionWriter>(
     limit: Duration,
-    protocol: Protocol,
-    closing: Closing,
+    code: CloseCode,
+    bye: Option<Vec<Bytes>>,
     reader: &mut R,
     writer: &mut W,
 ) {
     let write = async {
-        if protocol == Protocol::V1 {
-            writer.send(&[wire::bye(closing.code, closing.after)]).await?;
+        if let Some(bye) = bye {
+            writer.send(&bye).await?;
         }
-        writer.close(&closing.code.frame()).await
+        writer.close(&code.frame()).await
     };
-    let hang_up = async { while !matches!(reader.recv().await, Err(_) | Ok(Inbound::Closed)) {} };
-    let mut hang_up = pin!(hang_up);
-    // A client that is still sending must be read from, or it may never come to read.
+    let mut hang_up = pin!(read_to_end(reader));
     tokio::select! {
         () = &mut hang_up => {}
         written = tokio::time::timeout(limit, write) => {
@@ -159,7 +165,10 @@ async fn goodbye<R: ConnectionReader, W: ConnectionWriter>(
     }
 }
 
-/// Takes requests one after the other, as fast as they are answered.
+/// The client is gone.
+struct Gone;
+
+/// Takes requests until the connection is to end, and then reads to the client's end of it.
 async fn read<R: ConnectionReader>(
     reader: &mut R,
     requests: &mut Requests,
@@ -167,58 +176,96 @@ async fn read<R: ConnectionReader>(
     start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
-) -> Finish {
+) -> Gone {
+    let requested = tokio::select! {
+        biased;
+        // Whatever a request is waiting for: a policy, the store, a place among what waits for its commit.
+        () = session.outbox.reached(Phase::Ending) => Ok(()),
+        requested = take_requests(reader, requests, room, start, session, pulse) => requested,
+    };
+    requests.leave_all();
+    if requested.is_ok() {
+        read_to_end(reader).await;
+    }
+    Gone
+}
+
+/// A client that is still sending must be read from, or it may never come to read. What it sends isn't looked at.
+async fn read_to_end<R: ConnectionReader>(reader: &mut R) {
+    while !matches!(reader.recv().await, Err(_) | Ok(Inbound::Closed)) {}
+}
+
+/// Takes requests one after the other, as fast as they are answered, until the connection is to end.
+async fn take_requests<R: ConnectionReader>(
+    reader: &mut R,
+    requests: &mut Requests,
+    room: Option<RoomLease>,
+    start: Start,
+    session: &Session,
+    pulse: &Mutex<Pulse>,
+) -> Result<(), Gone> {
     if let Err(closing) = Box::pin(requests.begin(room, start)).await {
         session.outbox.close(closing);
-        return std::future::pending().await;
+        return Ok(());
     }
     loop {
-        requests.capacity().await;
-        pulse.lock().listening = true;
-        let inbound = reader.recv().await;
+        let next = async {
+            requests.capacity().await;
+            pulse.lock().listening = true;
+            reader.recv().await
+        };
+        let inbound = tokio::select! {
+            biased;
+            () = session.outbox.reached(Phase::Finishing) => return Ok(()),
+            inbound = next => inbound,
+        };
         let now = Instant::now();
         *pulse.lock() = Pulse {
             heard: now,
             listening: false,
             pinged: None,
         };
-        if session.outbox.is_closing() {
-            // What comes now isn't accepted; only a client that hangs up is of interest.
-            match inbound {
-                Err(_) | Ok(Inbound::Closed | Inbound::TooLarge) => return Finish::Gone,
-                Ok(_) => continue,
+        let code = match inbound {
+            Ok(Inbound::Text(text)) => {
+                if let Err(closing) = Box::pin(requests.handle(&text, now)).await {
+                    session.outbox.close(closing);
+                }
+                continue;
             }
-        }
-        let close = |code| Closing {
+            Ok(Inbound::Ping | Inbound::Pong) => continue,
+            Ok(Inbound::Binary) => CloseCode::Unsupported,
+            Ok(Inbound::TooLarge) => CloseCode::TooLarge,
+            Ok(Inbound::Closed) => return Err(Gone),
+            Err(error) => {
+                tracing::debug!(error = %crate::engine::Chain(&error), "the connection broke");
+                return Err(Gone);
+            }
+        };
+        session.outbox.close(Closing {
             code,
             after: None,
             finish: true,
-        };
-        let closing = match inbound {
-            Ok(Inbound::Text(text)) => match Box::pin(requests.handle(&text, now)).await {
-                Ok(()) => continue,
-                Err(closing) => closing,
-            },
-            Ok(Inbound::Ping | Inbound::Pong) => continue,
-            Ok(Inbound::Binary) => close(CloseCode::Unsupported),
-            Ok(Inbound::TooLarge) => {
-                // The stream can't be read any further.
-                session.outbox.close(close(CloseCode::TooLarge));
-                return std::future::pending().await;
-            }
-            Ok(Inbound::Closed) => return Finish::Gone,
-            Err(error) => {
-                tracing::debug!(error = %crate::engine::Chain(&error), "the connection broke");
-                return Finish::Gone;
-            }
-        };
-        session.outbox.close(closing);
+        });
     }
+}
+
+/// Watches the time: of a client that is silent, and of one that is to go.
+async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) -> Infallible {
+    tokio::select! {
+        biased;
+        () = session.outbox.reached(Phase::Finishing) => {}
+        () = keep_alive(engine, session, pulse, expires_in) => {}
+    }
+    let limits = &engine.limits;
+    let finishing = session.outbox.phase() == Phase::Finishing;
+    tokio::time::sleep(if finishing { limits.commit } else { limits.write }).await;
+    session.outbox.hurry();
+    std::future::pending().await
 }
 
 /// Pings a silent client, and closes one that doesn't answer or whose identity expires. One timer, looked at
 /// only when it rings: nothing is done for each message.
-async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) -> Finish {
+async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) {
     let limits = &engine.limits;
     let expires = expires_in.and_then(|span| Instant::now().checked_add(span));
     loop {
@@ -230,9 +277,9 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
             session.outbox.close(Closing {
                 code: CloseCode::Unauthenticated,
                 after: None,
-                finish: true,
+                finish: false,
             });
-            return std::future::pending().await;
+            return;
         }
         let mut pulse = pulse.lock();
         if !pulse.listening {
@@ -251,7 +298,7 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
                     after: None,
                     finish: false,
                 });
-                break;
+                return;
             }
             None if pulse.heard + limits.ping <= now => {
                 pulse.pinged = Some(now);
@@ -260,5 +307,4 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
             _ => {}
         }
     }
-    std::future::pending().await
 }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::Session;
 use crate::engine::{Engine, RoomLease};
-use crate::log::{Sender, store_failed};
+use crate::log::{MemberKey, RoomLog, Sender, store_failed};
 use crate::outbox::{Attach, Closing, Item};
 use crate::rate::TokenBucket;
 use crate::verbs::{bad, range};
 use crate::wire::{self, ClientFrame, GapReason, HelloRoom, RequestId, Resume};
-use crate::{CloseCode, ErrorCode, Protocol, Refusal, RoomId, Start, metrics};
+use crate::{CloseCode, Epoch, ErrorCode, Protocol, Refusal, RoomId, Start, metrics};
 
 /// So many frames in a row that are none of the protocol end a connection.
 const BAD_FRAMES: u32 = 10;
@@ -31,18 +31,18 @@ pub(super) struct Requests {
     /// Frames in a row that were none of the protocol.
     bad: u32,
     rooms: Slab<Joined>,
+    /// Whether the client is told hello.
+    greeted: bool,
 }
 
 struct Joined {
     lease: RoomLease,
-    member: usize,
+    member: MemberKey,
 }
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        for (_, joined) in &self.rooms {
-            joined.lease.log().detach(joined.member);
-        }
+        self.leave_all();
     }
 }
 
@@ -62,7 +62,14 @@ impl Requests {
             refused: 0,
             bad: 0,
             rooms: Slab::new(),
+            greeted: false,
         }
+    }
+
+    /// The hello of a client that is to go before it was greeted.
+    pub(super) fn late_hello(&self) -> Option<bytes::Bytes> {
+        let owed = !self.greeted && self.session.protocol == Protocol::V1;
+        owed.then(|| wire::hello(&self.session.user, &self.engine.limits, &[]))
     }
 
     /// Waits until another request may be under way.
@@ -73,12 +80,13 @@ impl Requests {
     /// Greets the client and puts it into its first room, which the policy was asked about before.
     pub(super) async fn begin(&mut self, room: Option<RoomLease>, start: Start) -> Result<(), Closing> {
         let Some(lease) = room else {
+            self.greeted = true;
             self.reply(wire::hello(&self.session.user, &self.engine.limits, &[]));
             return Ok(());
         };
         let (user, engine) = (self.session.user.clone(), self.engine.clone());
         let protocol = self.session.protocol;
-        let hello = |lease: &RoomLease, epoch: &crate::Epoch, entry: &Entry| {
+        let hello = |lease: &RoomLease, epoch: &Epoch, entry: &Entry| {
             let room = HelloRoom {
                 room_id: &lease.log().id,
                 epoch,
@@ -89,7 +97,9 @@ impl Requests {
         };
         self.enter(lease, start, hello)
             .await
-            .map_err(|refusal| Closing::of(&refusal))
+            .map_err(|refusal| Closing::of(&refusal))?;
+        self.greeted = true;
+        Ok(())
     }
 
     /// Does what a frame asks for. An error closes the connection.
@@ -241,81 +251,90 @@ impl Requests {
                 format!("one connection may be in {limit} rooms at a time"),
             ));
         }
-        self.engine.check_join(&self.session.user, room, &start).await?;
-        let lease = self.engine.open_to_read(room).await?;
-        if let Some(slot) = again {
-            // Joined anew, from where the client now says it stands.
-            self.detach(slot);
+        if let Err(refusal) = self.engine.may_join(&self.session.user, room).await {
+            if let Some(slot) = again
+                && matches!(refusal.code, ErrorCode::Forbidden | ErrorCode::UnknownRoom)
+            {
+                // Who may not be in the room isn't left in it.
+                self.detach(slot, wire::left(None, room));
+            }
+            return Err(refusal);
         }
-        let joined = |lease: &RoomLease, epoch: &crate::Epoch, entry: &Entry| {
+        self.engine.may_begin(&self.session.user, room, &start).await?;
+        let lease = self.engine.open_to_read(room).await?;
+        let joined = |lease: &RoomLease, epoch: &Epoch, entry: &Entry| {
             Some(wire::joined(id, &lease.log().id, epoch, entry.head, entry.resume))
         };
         self.enter(lease, start, joined).await
     }
 
-    /// Puts the connection into the room. What it is to see first, its own task fetches.
+    /// Puts the connection into the room; if it is there already, it begins anew from where the client now says it
+    /// stands, unless this fails. What it is to see first, its own task fetches.
     async fn enter(
         &mut self,
-        lease: RoomLease,
+        mut lease: RoomLease,
         start: Start,
-        answer: impl Fn(&RoomLease, &crate::Epoch, &Entry) -> Option<bytes::Bytes>,
+        answer: impl Fn(&RoomLease, &Epoch, &Entry) -> Option<bytes::Bytes>,
     ) -> Result<(), Refusal> {
-        let log = lease.log().clone();
-        let failed = |error| store_failed(&log.id, &error);
-        let epoch = log.open().await.map_err(failed)?;
-        if let Start::Since(cursor) = &start
-            && cursor.epoch == *epoch
-            && cursor.seq > log.head()
-        {
-            // It has seen more than is known here: on another node, or before an answer of the store was lost.
-            log.refresh(Duration::ZERO).await.map_err(failed)?;
-        }
-        // `None`: the live stream alone.
-        let (next, resume) = match &start {
-            Start::Live => (None, Resume::Fresh),
-            Start::Last(count) => (Some(log.start_of_last(*count).await.map_err(failed)?), Resume::Fresh),
-            // A log that is shorter than what the client has seen isn't the one it saw.
-            Start::Since(cursor) if cursor.epoch != *epoch || cursor.seq > log.head() => (None, Resume::Gap),
-            Start::Since(cursor) => {
-                let next = cursor.seq + 1;
-                let gap = log.gap_before(next).await.map_err(failed)?;
-                (Some(next), if gap.is_some() { Resume::Gap } else { Resume::Ok })
+        loop {
+            let log = lease.log().clone();
+            let (epoch, next, resume) = beginning(&log, &start).await?;
+            // Nothing is waited for from here on: the connection is in the room as it was, or as it is to be.
+            let again = self.slot(&log.id);
+            let slot = u32::try_from(again.unwrap_or_else(|| self.rooms.vacant_key()));
+            let slot = slot.map_err(|_| bad("too many rooms"))?;
+            let Some((member, head)) = log.attach(self.session.clone(), slot) else {
+                // It broke up since it was opened.
+                lease = self.engine.open_to_read(&log.id).await?;
+                continue;
+            };
+            let mut frames: Vec<_> = answer(&lease, &epoch, &Entry { head, resume }).into_iter().collect();
+            if resume == Resume::Gap && next.is_none() && self.session.protocol == Protocol::V1 {
+                frames.push(wire::gap(&log.id, None, GapReason::Epoch));
             }
-        };
-        let slot = self.rooms.vacant_key();
-        let number = u32::try_from(slot).map_err(|_| bad("too many rooms"))?;
-        let (member, head) = log.attach(self.session.clone(), number);
-        let entry = Entry { head, resume };
-        let mut frames: Vec<_> = answer(&lease, epoch, &entry).into_iter().collect();
-        if resume == Resume::Gap && next.is_none() && self.session.protocol == Protocol::V1 {
-            frames.push(wire::gap(&log.id, None, GapReason::Epoch));
+            let joined = Joined { lease, member };
+            match again {
+                Some(slot) => {
+                    let before = std::mem::replace(&mut self.rooms[slot], joined);
+                    before.lease.log().detach(before.member);
+                }
+                None => {
+                    self.rooms.insert(joined);
+                }
+            }
+            self.session.outbox.push(Item::Attach(Box::new(Attach {
+                slot,
+                room: log,
+                member,
+                next: next.unwrap_or(head + 1),
+                goal: head,
+                frames,
+            })));
+            return Ok(());
         }
-        self.rooms.insert(Joined { lease, member });
-        let next = next.unwrap_or(head + 1);
-        let attach = Attach {
-            slot: number,
-            room: log,
-            member,
-            next,
-            goal: head,
-            frames,
-        };
-        self.session.outbox.push(Item::Attach(Box::new(attach)));
-        Ok(())
+    }
+
+    /// The rooms forget the connection, which is to end.
+    pub(super) fn leave_all(&mut self) {
+        for (_, joined) in std::mem::take(&mut self.rooms) {
+            joined.lease.log().detach(joined.member);
+        }
     }
 
     fn leave(&mut self, id: Option<&RequestId>, room: Option<&RoomId>) -> Result<(), Refusal> {
         let (slot, joined) = self.joined(room)?;
         let left = wire::left(id, &joined.lease.log().id);
-        self.detach(slot);
-        self.reply(left);
+        self.detach(slot, left);
         Ok(())
     }
 
-    fn detach(&mut self, slot: usize) {
+    fn detach(&mut self, slot: usize, left: bytes::Bytes) {
         if let Some(joined) = self.rooms.try_remove(slot) {
             joined.lease.log().detach(joined.member);
-            self.session.outbox.push(Item::Detach { slot: slot as u32 });
+            self.session.outbox.push(Item::Detach {
+                slot: slot as u32,
+                left,
+            });
         }
         if self.rooms.is_empty() {
             self.rooms = Slab::new();
@@ -381,6 +400,31 @@ impl Requests {
     fn reply(&self, frame: bytes::Bytes) {
         self.session.outbox.push(Item::Reply(frame));
     }
+}
+
+/// The first seq that a join is to show, `None` for the live stream alone, and how its cursor was taken.
+async fn beginning(log: &RoomLog, start: &Start) -> Result<(Epoch, Option<u64>, Resume), Refusal> {
+    let failed = |error| store_failed(&log.id, &error);
+    let epoch = log.open().await.map_err(failed)?.clone();
+    if let Start::Since(cursor) = start
+        && cursor.epoch == epoch
+        && cursor.seq > log.head()
+    {
+        // It has seen more than is known here: on another node, or before an answer of the store was lost.
+        log.refresh(Duration::ZERO).await.map_err(failed)?;
+    }
+    let (next, resume) = match start {
+        Start::Live => (None, Resume::Fresh),
+        Start::Last(count) => (Some(log.start_of_last(*count).await.map_err(failed)?), Resume::Fresh),
+        // A log that is shorter than what the client has seen isn't the one it saw.
+        Start::Since(cursor) if cursor.epoch != epoch || cursor.seq > log.head() => (None, Resume::Gap),
+        Start::Since(cursor) => {
+            let next = cursor.seq + 1;
+            let gap = log.gap_before(next).await.map_err(failed)?;
+            (Some(next), if gap.is_some() { Resume::Gap } else { Resume::Ok })
+        }
+    };
+    Ok((epoch, next, resume))
 }
 
 const SECOND: Duration = Duration::from_secs(1);

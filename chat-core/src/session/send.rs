@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::feed::Feed;
 use super::{Pulse, Session};
 use crate::engine::{Chain, Engine};
-use crate::outbox::{Closing, Item, Taken};
+use crate::outbox::{Closing, Item, Phase, Taken};
 use crate::{CloseCode, ConnectionError, ConnectionWriter, metrics};
 
 /// How much is handed to the transport at once: each such piece has to make its way within the limit for one write.
@@ -19,13 +21,15 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Room for frames that is given back after a burst.
 const KEPT_FRAMES: usize = 64;
 
-/// How sending ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finish {
-    /// The client is gone, or nobody wants to tell it anything.
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client is gone, or is given up without a word.
     Gone,
     /// The client is to be told goodbye.
-    Close(Closing),
+    Goodbye,
+    /// A write was given up half-way, so nothing can be said any more: the connection is closed as it is.
+    GivenUp,
 }
 
 pub(super) struct Sending<'a> {
@@ -53,26 +57,25 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends what is queued, and fetches what lagging rooms lack, until the connection ends.
-    pub(super) async fn run<W: ConnectionWriter>(&mut self, writer: &mut W) -> Finish {
+    pub(super) async fn run<W: ConnectionWriter>(&mut self, writer: &mut W) -> End {
         loop {
             match self.session.outbox.take(&mut self.items, self.catching_up == 0).await {
-                Taken::Cut => return Finish::Gone,
-                Taken::End(closing) => return Finish::Close(closing),
+                Taken::End => return End::Goodbye,
                 Taken::Items | Taken::Nothing => {}
             }
             let pinged = self.translate();
-            if let Err(finish) = self.flush(writer).await {
-                return finish;
+            if let Err(end) = self.flush(writer).await {
+                return end;
             }
-            if pinged && let Err(finish) = self.ping(writer).await {
-                return finish;
+            if pinged && let Err(end) = self.ping(writer).await {
+                return end;
             }
             // A client that is told to come back anyway fetches the rest then.
             if self.catching_up > 0
-                && !self.session.outbox.is_closing()
-                && let Err(finish) = Box::pin(self.catch_up(writer)).await
+                && self.session.outbox.phase() == Phase::Open
+                && let Err(end) = Box::pin(self.catch_up(writer)).await
             {
-                return finish;
+                return end;
             }
         }
     }
@@ -98,10 +101,11 @@ impl<'a> Sending<'a> {
                     self.feeds[slot] = Some(Feed::new(&attach));
                     self.frames.extend(attach.frames);
                 }
-                Item::Detach { slot } => {
+                Item::Detach { slot, left } => {
                     if let Some(feed) = self.feeds.get_mut(slot as usize) {
                         *feed = None;
                     }
+                    self.frames.push(left);
                 }
                 Item::Lagging { slot } => {
                     if let Some(Some(feed)) = self.feeds.get_mut(slot as usize) {
@@ -115,7 +119,7 @@ impl<'a> Sending<'a> {
     }
 
     /// One piece for each lagging room, so that none holds up the others.
-    async fn catch_up<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), Finish> {
+    async fn catch_up<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
         let protocol = self.session.protocol;
         for slot in 0..self.feeds.len() {
             let Some(feed) = self.feeds[slot].as_mut().filter(|feed| feed.catching_up()) else {
@@ -123,18 +127,15 @@ impl<'a> Sending<'a> {
             };
             let now = Instant::now();
             if feed.too_slow(now, self.engine.limits.catch_up) {
-                return Err(close(CloseCode::TooSlow));
+                self.close(CloseCode::TooSlow, None);
+                return Ok(());
             }
             match feed.room.catch_up(feed.member, feed.next()).await {
                 Ok(piece) => feed.piece(piece, protocol, now, &mut self.frames),
                 Err(error) => {
                     tracing::warn!(room = %feed.room.id, error = %Chain(&error), "catching up failed");
-                    let after = Some(std::time::Duration::from_secs(1));
-                    return Err(Finish::Close(Closing {
-                        code: CloseCode::Unavailable,
-                        after,
-                        finish: false,
-                    }));
+                    self.close(CloseCode::Unavailable, Some(Duration::from_secs(1)));
+                    return Ok(());
                 }
             }
             if !feed.catching_up() {
@@ -147,7 +148,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends the frames, piece by piece.
-    async fn flush<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), Finish> {
+    async fn flush<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
         let mut rest = &self.frames[..];
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -159,7 +160,7 @@ impl<'a> Sending<'a> {
                 })
                 .count();
             let (piece, later) = rest.split_at(fitting.max(1));
-            written(tokio::time::timeout(self.engine.limits.write, writer.send(piece)).await)?;
+            self.written(tokio::time::timeout(self.engine.limits.write, writer.send(piece)).await)?;
             metrics::sent(piece.len());
             rest = later;
         }
@@ -170,30 +171,33 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    async fn ping<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), Finish> {
-        let answered = written(tokio::time::timeout(self.engine.limits.write, writer.ping()).await)?;
+    async fn ping<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
+        let answered = self.written(tokio::time::timeout(self.engine.limits.write, writer.ping()).await)?;
         if !answered {
             self.pulse.lock().pinged = None;
         }
         Ok(())
     }
-}
 
-fn written<T>(result: Result<Result<T, ConnectionError>, tokio::time::error::Elapsed>) -> Result<T, Finish> {
-    match result {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            tracing::debug!(error = %Chain(&error), "the connection broke");
-            Err(Finish::Gone)
+    fn written<T>(&self, result: Result<Result<T, ConnectionError>, Elapsed>) -> Result<T, End> {
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %Chain(&error), "the connection broke");
+                Err(End::Gone)
+            }
+            Err(_) => {
+                self.close(CloseCode::Timeout, None);
+                Err(End::GivenUp)
+            }
         }
-        Err(_) => Err(close(CloseCode::Timeout)),
     }
-}
 
-fn close(code: CloseCode) -> Finish {
-    Finish::Close(Closing {
-        code,
-        after: None,
-        finish: false,
-    })
+    fn close(&self, code: CloseCode, after: Option<Duration>) {
+        self.session.outbox.close(Closing {
+            code,
+            after,
+            finish: false,
+        });
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod faulty;
 pub mod picky;
+pub mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +131,37 @@ impl Peer {
             from_server,
             window,
             task,
+        }
+    }
+
+    /// Serves a client that was let in before.
+    pub fn serve(admission: roomcast_core::Admission) -> Self {
+        let (to_server, from_client) = mpsc::unbounded_channel();
+        let (to_client, from_server) = mpsc::unbounded_channel();
+        let window = Arc::new(Semaphore::new(OPEN));
+        let pipe = Pipe {
+            from_client,
+            to_client,
+            window: window.clone(),
+            pings: true,
+        };
+        let task = tokio::spawn(async move { Ok(admission.serve(pipe).await) });
+        Self {
+            to_server,
+            from_server,
+            window,
+            task,
+        }
+    }
+
+    /// The next message.
+    pub async fn frame_of_none(&mut self) -> Value {
+        loop {
+            if let Seen::Frame(frame) = self.next().await
+                && frame.get("t").is_none()
+            {
+                return frame;
+            }
         }
     }
 

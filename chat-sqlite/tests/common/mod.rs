@@ -1,5 +1,7 @@
 //! What the tests are made of.
 
+use std::error::Error;
+
 use roomcast_core::{Change, Epoch, IdSource, MessageId, NewEntry, RandomIds, RoomId, SystemClock, Timestamp, User};
 
 pub(crate) fn room(name: &str) -> RoomId {
@@ -36,4 +38,19 @@ pub(crate) fn say_at(at: Timestamp, content: &str) -> NewEntry {
 #[allow(dead_code, reason = "each test file takes what it needs")]
 pub(crate) fn delete(message: MessageId) -> NewEntry {
     entry_at(Timestamp::from_millis(0), Change::Delete { message })
+}
+
+#[allow(dead_code, reason = "each test file takes what it needs")]
+pub(crate) fn edit(message: MessageId, content: &str) -> NewEntry {
+    let content = content.to_owned();
+    entry_at(Timestamp::from_millis(0), Change::Edit { message, content })
+}
+
+/// An error with its causes, as a log shows it.
+#[allow(dead_code, reason = "each test file takes what it needs")]
+pub(crate) fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
 }

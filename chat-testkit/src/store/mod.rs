@@ -117,6 +117,7 @@ macro_rules! __store_checks {
             a_closed_store_refuses
             everything_outlives_a_restart
             search_finds_all_the_words
+            search_splits_words_in_every_script
             search_has_no_operators
             search_pages_backwards
             search_finds_the_newest_content_only

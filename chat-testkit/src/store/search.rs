@@ -72,6 +72,65 @@ pub async fn search_finds_all_the_words(harness: &dyn StoreHarness) {
     assert!(all(&*store, &nowhere, "quick").await.is_empty());
 }
 
+/// What a word is doesn't depend on the script, nor on how a letter is encoded: every run of letters and digits is one,
+/// every other character ends it, accents and marks of their own among them, and nothing is folded but the case.
+pub async fn search_splits_words_in_every_script(harness: &dyn StoreHarness) {
+    let store = harness.open().await;
+    if store.search().is_none() {
+        return;
+    }
+    let texts = [
+        "re\u{301}sume\u{301}",
+        "x\u{e000}y",
+        "café",
+        "Tie\u{302}\u{301}ng Việt",
+        "a\0b",
+        "हिन\u{94d}दी",
+        "İstanbul",
+        "ΟΔΟΣ ὈΔΥΣΣΕΎΣ",
+        "Straße ŉ",
+        "ﬁn Ⅷ ① ² ½",
+        "ǅ ÅNGSTRÖM",
+        "zero\u{200b}width soft\u{ad}hyphen no\u{a0}break",
+        "日本語 テキスト",
+        "👩\u{200d}👩 flag🏳️flag",
+    ];
+    let room = filled(&*store, "r", &texts.map(say)).await;
+    for (text, seq) in texts.iter().zip(1..) {
+        assert_eq!(all(&*store, &room, text).await, [seq], "{text:?} finds itself");
+    }
+    for (query, expected) in [
+        ("cafe", &[][..]),
+        ("CAFÉ", &[3]),
+        ("cafe\u{301}", &[]),
+        ("re sume", &[1]),
+        ("résumé", &[]),
+        ("resume", &[]),
+        ("y x", &[2]),
+        ("xy", &[]),
+        ("b a", &[5]),
+        ("ng", &[4]),
+        ("VIỆT", &[4]),
+        ("viet", &[]),
+        ("STRASSE", &[]),
+        ("straße", &[9]),
+        ("fin", &[]),
+        ("Ⅷ", &[10]),
+        ("½ ²", &[10]),
+        ("ǆ", &[11]),
+        ("ångström", &[11]),
+        ("angstrom", &[]),
+        ("zero", &[12]),
+        ("softhyphen", &[]),
+        ("hyphen break", &[12]),
+        ("日本語", &[13]),
+        ("日本", &[]),
+        ("flag", &[14]),
+    ] {
+        assert_eq!(all(&*store, &room, query).await, expected, "{query:?}");
+    }
+}
+
 /// No character of a query is an operator, and none makes the search fail.
 pub async fn search_has_no_operators(harness: &dyn StoreHarness) {
     let store = harness.open().await;

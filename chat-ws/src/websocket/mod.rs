@@ -80,7 +80,7 @@ impl WsConfig {
 /// # Cancel safety
 ///
 /// `recv` may be dropped at any time and called again. `send` may not be continued after it was dropped; if that was within
-/// a frame, `close` ends the stream without a close frame and says so with an error.
+/// a frame, `send` and `ping` refuse to go on, and `close` ends the stream without a close frame and says so with an error.
 ///
 /// # Wake-ups
 ///

@@ -87,6 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for We
         self.write(move |link, cx| {
             loop {
                 if at.offset == 0 {
+                    if link.mid_frame {
+                        // Left by a send before this one, which was given up.
+                        return Poll::Ready(Err(cut_off()));
+                    }
                     ready!(link.poll_control(cx))?;
                     if link.closing {
                         ready!(link.poll_flush(cx))?;
