@@ -95,14 +95,24 @@ const icon = (name) => {
   return svg;
 };
 
+const LONGEST_ADDRESS = 2048;
+
+/** The address without what belongs to the sentence around it. In one step, as a message can be one long run of dots. */
+function addressIn(text) {
+  // A closing bracket belongs to the sentence unless the address itself opened one.
+  const sentence = `.,;:!?${text.includes("(") ? "" : ")"}${text.includes("[") ? "" : "]"}`;
+  let end = text.length;
+  while (end > 0 && sentence.includes(text[end - 1])) end -= 1;
+  return text.slice(0, end);
+}
+
 /** Text as nodes: http(s) addresses become links, everything else stays text. */
 function linked(text) {
   const parts = document.createDocumentFragment();
   let done = 0;
   for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`]+/gi)) {
-    let address = found[0].replace(/[.,;:!?]+$/, "");
-    // A closing bracket belongs to the sentence unless the address itself opened one.
-    while (/[)\]]$/.test(address) && !(address.endsWith(")") ? /\(/ : /\[/).test(address)) address = address.slice(0, -1);
+    const address = addressIn(found[0]);
+    if (address.length > LONGEST_ADDRESS) continue;
     let url;
     try {
       url = new URL(address);

@@ -66,6 +66,26 @@ test("markup and addresses in names, messages and searches are text", async (t) 
   assert.ok((await ann.log.locator(".name").first().textContent()).includes("<b"), "the name is shown as it is written");
 });
 
+test("what looks like an address costs no more than other text", async (t) => {
+  const room = "addresses";
+  const dots = `https://example.org/${".,;:!?".repeat(10_000)}x`;
+  const brackets = `https://example.org/${")]".repeat(30_000)}`;
+  const long = `https://example.org/${"a".repeat(2100)}`;
+  await server.post(room, "Eve", ...Array.from({ length: 4 }, () => dots), ...Array.from({ length: 4 }, () => brackets), long, "and https://example.org/).,]!");
+  const ann = await browser.person(t, server, "Ann");
+  await ann.page.addInitScript(() => {
+    window.longest = 0;
+    new PerformanceObserver((list) => { for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration); }).observe({ type: "longtask" });
+  });
+  await ann.visit(room);
+  await ann.row(long).waitFor();
+  // Reading each of the first eight to its end for each of its characters took many seconds.
+  const longest = await ann.page.evaluate(() => new Promise((resolve) => setTimeout(() => resolve(window.longest), 100)));
+  assert.ok(longest < 3000, `the page stood still for ${longest} ms`);
+  const links = await ann.log.locator("a").evaluateAll((nodes) => nodes.map((node) => node.textContent));
+  assert.deepEqual(links, [...Array.from({ length: 4 }, () => "https://example.org/"), "https://example.org/"], "one that is too long to be meant is text");
+});
+
 test("a whole session with the keyboard alone", async (t) => {
   const room = "keys";
   await server.post(room, "bob", "good morning", "coffee?");
