@@ -475,6 +475,7 @@ function hello(frame) {
 const PAGE = 50;
 const KEEP = 500; // messages in a window, and so in the DOM
 const KNOWN = 2000; // messages remembered for quotes
+const EMPTY_MS = 200; // how long a room whose replay doesn't begin is taken for one with messages
 
 const rooms = new Map();
 let frontId = null; // null: no room in front
@@ -599,12 +600,32 @@ function joined(room, answer) {
     room.seq = answer.head === 0 ? 0 : null;
     if (answer.head === 0) room.oldest = true;
     if (room.mark?.epoch !== answer.epoch) room.mark = { epoch: answer.epoch, seq: answer.head };
+    if (answer.head > 0) askWhetherEmpty(room);
   } else if (answer.resume === "gap") {
     room.nextEpoch = answer.epoch; // the gap frame that follows says whether it counts
   }
   pump(room);
   if (room === front()) poll();
   schedule();
+}
+
+/**
+ * Nothing is replayed of a room whose messages retention has all removed, and no frame says so: if nothing comes for
+ * a moment, history is asked, once.
+ */
+function askWhetherEmpty(room) {
+  const { turn } = room;
+  const open = () => room.turn === turn && room.seq === null && room.entries.length === 0;
+  setTimeout(() => {
+    if (!open()) return;
+    load(room, "older", { before: room.head + 1 }, (messages) => {
+      // Messages there are after all: they are on their way.
+      if (!open() || messages.length) return;
+      room.seq = room.head;
+      room.oldest = true;
+      settle(room);
+    });
+  }, EMPTY_MS);
 }
 
 function awayFrom(room) {
@@ -1265,12 +1286,17 @@ function logRows(room) {
   const rows = [];
   const tryAgain = () => {
     room.loadError = null;
+    if (room.seq === null) askWhetherEmpty(room);
     schedule();
   };
   const unsent = room.queue.filter((op) => op.kind === "send" && !op.presumed && !(op.id && room.entries.some((message) => message.id === op.id)));
-  if (!room.entries.length && room.oldest && !unsent.length) rows.push(emptyRow(`This is #${room.id}`, "Nobody has said anything here yet. Write the first message."));
-  else if (room.loadError === "older" || room.loadError === "around") rows.push(edgeRow("start", "Earlier messages couldn't be loaded.", tryAgain));
-  else if (room.oldest) rows.push(edgeRow("start", `This is where #${room.id} begins`));
+  // The first entry of a log is a message: where another stands first, what came before it was removed.
+  const first = room.entries[0] ?? { seq: room.seq + 1 };
+  const removed = (first.gap ? first.from : first.seq) > 1;
+  if (!room.entries.length && room.oldest && !unsent.length) {
+    rows.push(emptyRow(`This is #${room.id}`, removed ? "What was said here before is no longer kept. Write the next message." : "Nobody has said anything here yet. Write the first message."));
+  } else if (room.loadError === "older" || room.loadError === "around") rows.push(edgeRow("start", "Earlier messages couldn't be loaded.", tryAgain));
+  else if (room.oldest) rows.push(edgeRow("start", removed ? "Earlier messages are no longer kept" : `This is where #${room.id} begins`));
   else if (room.phase === "live" || room.entries.length === 0) rows.push(edgeRow("start", room.phase === "live" || link.state !== "stopped" ? "Loading messages…" : ""));
 
   let previous = null;

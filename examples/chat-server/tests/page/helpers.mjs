@@ -36,9 +36,10 @@ async function freePort() {
 
 /** The chat server under test. It keeps its port and its file through stops and starts. */
 export class Server {
-  static async start() {
+  static async start({ args = [] } = {}) {
     assert.ok(process.env.CHAT_SERVER, "set CHAT_SERVER to the path of the built chat-server");
     const server = new Server();
+    server.args = args;
     server.port = await freePort();
     server.folder = mkdtempSync(join(tmpdir(), "chat-page-"));
     server.url = `http://127.0.0.1:${server.port}`;
@@ -48,7 +49,7 @@ export class Server {
 
   async up() {
     this.said = "";
-    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`], { stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`, ...this.args], { stdio: ["ignore", "pipe", "pipe"] });
     this.exit = once(this.child, "exit");
     let out = "";
     this.child.stderr.on("data", (text) => { this.said = (this.said + text).slice(-4000); });
