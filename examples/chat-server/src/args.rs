@@ -17,7 +17,13 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// Where messages are kept: sqlite:PATH, mongodb://HOST/DATABASE, or memory (lost when the server stops)
-    #[arg(long, env = "CHAT_STORE", default_value = "sqlite:chat.db", value_name = "STORE")]
+    #[arg(
+        long,
+        global = true,
+        env = "CHAT_STORE",
+        default_value = "sqlite:chat.db",
+        value_name = "STORE"
+    )]
     pub(crate) store: StoreChoice,
 
     /// The origin of a page that may connect (scheme, host and port); may be given several times. Without it, pages of this server alone

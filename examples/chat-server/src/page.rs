@@ -57,7 +57,10 @@ async fn enter(hub: &Hub, origins: &Origins, client: Client, headers: &HeaderMap
         );
         return Err(Refused(Refusal::new(ErrorCode::BadOrigin, message)).into_response());
     }
-    let admission = hub.admit(client).await.map_err(|refusal| Refused(refusal).into_response())?;
+    let admission = hub
+        .admit(client)
+        .await
+        .map_err(|refusal| Refused(refusal).into_response())?;
     // The place was only asked about.
     drop(admission);
     Ok(StatusCode::NO_CONTENT)
