@@ -36,7 +36,8 @@ pub struct Limits {
     pub ping: Duration,
     /// How long it has to answer a ping; 10 s.
     pub pong: Duration,
-    /// How long one write may make no progress; 5 s.
+    /// How long one write may take: of up to 64 KiB, and as long again for each further 64 KiB of a frame that is larger. A
+    /// client thus needs about 13 KB a second, or less while little is said. 5 s.
     pub write: Duration,
     /// How long a client has from being accepted to being admitted: TLS, the request, authentication and the policy's
     /// answer. 10 s.

@@ -151,6 +151,8 @@ async fn a_kick_does_not_wait_for_a_policy() {
     settle().await;
     assert_eq!(hub.room(room("r")).members(), []);
     say(&hub, "secret").await;
+    let err = ann.frame().await;
+    assert_eq!((&err["id"], &err["code"]), (&json!(1), &json!("unavailable")));
     assert_eq!(ann.frame().await["code"], 4503);
     assert_eq!(ann.next().await, Seen::Close(4503, "kicked".into()));
 }
@@ -163,7 +165,7 @@ async fn an_identity_expires_while_a_policy_is_asked() {
     ann.frame_of("hello").await;
     ann.send(json!({"t":"send","id":1,"content":"x"}));
     let began = Instant::now();
-    assert_eq!(ann.frame().await["code"], 4501);
+    assert_eq!(ann.frame_of("bye").await["code"], 4501);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 

@@ -299,6 +299,8 @@ impl Requests {
                     before.lease.log().detach(before.member);
                 }
                 None => {
+                    // Most connections are in one room.
+                    self.rooms.reserve_exact(1);
                     self.rooms.insert(joined);
                 }
             }
