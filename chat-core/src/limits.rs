@@ -30,7 +30,8 @@ pub struct Limits {
     /// How much may wait to be sent to one connection; 256 messages and 1 MiB, whichever is first. A room whose messages
     /// don't fit is caught up from the log.
     pub send_queue: QueueLimit,
-    /// How long a connection may lag behind the live stream before it is closed as too slow; 30 s.
+    /// How long a connection may lag behind the live stream before it is closed as too slow, and how long the store that it
+    /// catches up from may fail before it is closed as unavailable; 30 s.
     pub catch_up: Duration,
     /// How long a connection may stay silent before it is pinged; 25 s.
     pub ping: Duration,

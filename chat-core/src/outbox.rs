@@ -282,6 +282,19 @@ impl Outbox {
         .await;
     }
 
+    /// Ready when [`take`](Self::take) has something.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if !state.queue.is_empty() || state.closing.is_some() {
+                return Poll::Ready(());
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Hands all that is queued to the writer, in order; `into` must be empty. What it took before counts as sent.
     /// With `wait`, or once the connection is closing, is ready only when there is something to do. Cancel safe.
     pub(crate) async fn take(&self, into: &mut VecDeque<Item>, wait: bool) -> Taken {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, user, v1};
 use roomcast_core::{
     Appended, Client, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message, MessageId,
@@ -429,4 +430,50 @@ async fn two_hubs_write_one_room_through_one_store() {
     publish(&one, "r", 1).await;
     expect_run(&mut peers[0], 1, 203).await;
     expect_run(&mut peers[1], 1, 202).await;
+}
+
+/// A member resumes from before what is in memory, while the store fails for a moment. It is neither closed nor kept from
+/// anything else, and then sees what it asked for.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_moment_delays_a_resume() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 4;
+    let hub = Hub::builder(store.clone(), OpenPolicy).limits(limits).build().unwrap();
+    publish(&hub, "r", 100).await;
+    publish(&hub, "other", 1).await;
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    let start = Start::Since(format!("{epoch}:50").parse().unwrap());
+    store.reads_fail.store(true, Ordering::SeqCst);
+    let mut ann = Peer::connect(&hub, v1("ann", "r").start(start.clone()));
+    let mut plain = Peer::connect(&hub, Client::plain(user("cid"), room("r")).start(start));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"join","room_id":"other"}));
+    ann.frame_of("joined").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    ann.send(json!({"t":"ping","id":1}));
+    assert_eq!(ann.frame().await["t"], "pong");
+    publish(&hub, "other", 1).await;
+    assert_eq!(ann.frame().await["room_id"], "other");
+    store.reads_fail.store(false, Ordering::SeqCst);
+    expect_run(&mut ann, 51, 100).await;
+    expect_run(&mut plain, 51, 100).await;
+    publish(&hub, "r", 1).await;
+    expect_run(&mut ann, 101, 101).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_on_failing_ends_a_resume() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 4;
+    let hub = Hub::builder(store.clone(), OpenPolicy).limits(limits).build().unwrap();
+    publish(&hub, "r", 100).await;
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    let start = Start::Since(format!("{epoch}:50").parse().unwrap());
+    store.reads_fail.store(true, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    let mut ann = Peer::connect_with(&hub, v1("ann", "r").start(start), OPEN, false);
+    assert_eq!(ann.closed().await, 4003);
+    assert!((30..=33).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }

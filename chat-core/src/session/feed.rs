@@ -22,7 +22,21 @@ pub(super) struct Feed {
     state: State,
     /// What was fetched and isn't all sent.
     page: Vec<Frame>,
+    /// Set while the store fails. In a box, because it is rare.
+    trouble: Option<Box<Trouble>>,
 }
+
+/// Since when the store fails, and when it is asked again.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+/// The first pause before the store is asked again; doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -46,6 +60,7 @@ impl Feed {
                 behind_since: None,
             },
             page: Vec::new(),
+            trouble: None,
         }
     }
 
@@ -53,10 +68,11 @@ impl Feed {
         self.state != State::Live
     }
 
-    /// How urgently it has something to fetch or to go on with, 0 first; `None` if it has nothing.
-    pub(super) fn urgency(&self) -> Option<u8> {
+    /// How urgently it has something to fetch or to go on with, 0 first; `None` if it has nothing now.
+    pub(super) fn urgency(&self, now: Instant) -> Option<u8> {
         match self.state {
             State::Live => None,
+            _ if self.retry_at().is_some_and(|at| at > now) => None,
             State::CatchingUp { .. } if self.has_page() => Some(0),
             State::CatchingUp { behind_since, .. } => Some(if behind_since.is_some() { 1 } else { 2 }),
         }
@@ -72,9 +88,29 @@ impl Feed {
         }
     }
 
-    /// Whether it has been behind the live stream for too long.
+    /// When the store is asked again, which failed.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.trouble.as_ref().map(|trouble| trouble.retry_at)
+    }
+
+    /// The store failed: it is asked again after a pause. False if it has failed for that long.
+    pub(super) fn try_again(&mut self, now: Instant, limit: Duration) -> bool {
+        let trouble = self.trouble.get_or_insert_with(|| {
+            Box::new(Trouble {
+                since: now,
+                retry_at: now,
+                pause: FIRST_PAUSE,
+            })
+        });
+        trouble.retry_at = now + trouble.pause;
+        trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+        now.duration_since(trouble.since) < limit
+    }
+
+    /// Whether it has been behind the live stream for too long. While the store fails, that is not the client's doing.
     pub(super) fn too_slow(&self, now: Instant, limit: Duration) -> bool {
-        matches!(self.state, State::CatchingUp { behind_since: Some(since), .. } if now.duration_since(since) >= limit)
+        self.trouble.is_none()
+            && matches!(self.state, State::CatchingUp { behind_since: Some(since), .. } if now.duration_since(since) >= limit)
     }
 
     /// Takes in what the room pushed, as much as the piece has room for. False if something is left.
@@ -83,7 +119,15 @@ impl Feed {
     }
 
     /// Takes in what was fetched. Ready to follow the live stream if there was nothing.
-    pub(super) fn take(&mut self, fetched: Fetched, protocol: Protocol, out: &mut Piece) {
+    pub(super) fn take(&mut self, fetched: Fetched, protocol: Protocol, now: Instant, out: &mut Piece) {
+        if self.trouble.take().is_some()
+            && let State::CatchingUp {
+                behind_since: Some(since),
+                ..
+            } = &mut self.state
+        {
+            *since = now;
+        }
         match fetched {
             Fetched::Live => self.state = State::Live,
             Fetched::Frames { frames, gap_to } => {

@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::{Ping, Pulse, Session};
 use crate::engine::{Chain, Engine};
 use crate::outbox::{Closing, Item, Phase, Taken};
-use crate::{CloseCode, ConnectionError, ConnectionWriter, metrics};
+use crate::{CloseCode, ConnectionError, ConnectionWriter, StoreErrorKind, metrics};
 
 /// How much is handed to the transport at once, unless one frame is larger. Between two such pieces the client may be
 /// answered, pinged, or told goodbye.
@@ -175,24 +175,31 @@ impl<'a> Sending<'a> {
         let protocol = self.session.protocol;
         let count = self.feeds.len();
         let slots = (self.turn..count).chain(0..self.turn.min(count));
-        let lagging = slots.filter_map(|slot| Some((slot, self.feeds[slot].as_ref()?.urgency()?)));
+        let now = Instant::now();
+        let lagging = slots.filter_map(|slot| Some((slot, self.feeds[slot].as_ref()?.urgency(now)?)));
         let Some((slot, _)) = lagging.min_by_key(|(_, urgency)| *urgency) else {
+            // All that lag wait for the store to recover.
+            if let Some(at) = self.feeds.iter().flatten().filter_map(Feed::retry_at).min() {
+                let _ = tokio::time::timeout_at(at, self.session.outbox.filled()).await;
+            }
             return Ok(());
         };
         let Some(feed) = &mut self.feeds[slot] else {
             return Ok(());
         };
-        let now = Instant::now();
         if feed.too_slow(now, self.engine.limits.catch_up) {
             self.close(CloseCode::TooSlow, None);
             return Ok(());
         }
         if !feed.has_page() {
             match feed.room.catch_up(feed.member, feed.next()).await {
-                Ok(fetched) => feed.take(fetched, protocol, &mut self.piece),
+                Ok(fetched) => feed.take(fetched, protocol, Instant::now(), &mut self.piece),
                 Err(error) => {
                     tracing::warn!(room = %feed.room.id, error = %Chain(&error), "catching up failed");
-                    self.close(CloseCode::Unavailable, Some(Duration::from_secs(1)));
+                    let limit = self.engine.limits.catch_up;
+                    if error.kind() == StoreErrorKind::Refused || !feed.try_again(Instant::now(), limit) {
+                        self.close(CloseCode::Unavailable, Some(Duration::from_secs(1)));
+                    }
                     return Ok(());
                 }
             }
