@@ -6,6 +6,8 @@ use crate::RoomId;
 
 /// How much anybody may use, and for how long. Every limit is on by default.
 ///
+/// A count is 1 to 2,147,483,647, a span at most a year: [`HubBuilder::build`](crate::HubBuilder::build) refuses others.
+///
 /// ```
 /// # use roomcast_core::Limits;
 /// let mut limits = Limits::default();
@@ -61,6 +63,9 @@ pub struct Limits {
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,
+    /// How long the policy may take for one answer; 10 s. Then the request is refused as
+    /// [`Unavailable`](crate::ErrorCode::Unavailable).
+    pub policy: Duration,
     /// Over how long a stopping hub spreads the return of its clients; 10 s.
     pub drain_spread: Duration,
 }
@@ -121,6 +126,7 @@ impl Default for Limits {
             },
             commit: Duration::from_secs(10),
             store_read: Duration::from_secs(10),
+            policy: Duration::from_secs(10),
             drain_spread: Duration::from_secs(10),
         }
     }
@@ -130,6 +136,12 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidLimit(String);
+
+/// The most that may be counted, messages and bytes alike.
+const MOST: usize = i32::MAX as usize;
+
+/// The longest span: so that every moment can be reckoned with.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl Limits {
     /// Checks that the hub could work with these.
@@ -151,8 +163,12 @@ impl Limits {
             ("commit_batch.messages", self.commit_batch.messages),
             ("commit_batch.bytes", self.commit_batch.bytes),
         ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(InvalidLimit(format!("the limit {name} is 0; it must be at least 1")));
+        for (name, count) in counts {
+            if !(1..=MOST).contains(&count) {
+                return Err(InvalidLimit(format!(
+                    "the limit {name} is {count}; allowed are 1 to {MOST}"
+                )));
+            }
         }
         let spans = [
             ("catch_up", self.catch_up),
@@ -162,19 +178,35 @@ impl Limits {
             ("handshake", self.handshake),
             ("commit", self.commit),
             ("store_read", self.store_read),
+            ("policy", self.policy),
         ];
-        if let Some((name, _)) = spans.iter().find(|(_, span)| span.is_zero()) {
-            return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));
+        for (name, span) in spans {
+            if span.is_zero() {
+                return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));
+            }
         }
-        if self.history_page > self.history_page_max {
-            return Err(InvalidLimit("the limit history_page is above history_page_max".into()));
+        for (name, span) in spans.into_iter().chain([("drain_spread", self.drain_spread)]) {
+            if span > LONGEST {
+                return Err(InvalidLimit(format!(
+                    "the limit {name} is {} s; allowed are at most {} (a year)",
+                    span.as_secs(),
+                    LONGEST.as_secs()
+                )));
+            }
+        }
+        let (page, most) = (self.history_page, self.history_page_max);
+        if page > most {
+            return Err(InvalidLimit(format!(
+                "the limit history_page is {page}; allowed are at most history_page_max, {most}"
+            )));
         }
         if let Some(rate) = self.rate
             && !(rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite())
         {
-            return Err(InvalidLimit(
-                "a rate needs a burst of at least 1 and more than 0 a second".into(),
-            ));
+            return Err(InvalidLimit(format!(
+                "the limit rate is {} a second with a burst of {}; allowed are more than 0, and at least 1",
+                rate.per_second, rate.burst
+            )));
         }
         Ok(())
     }
@@ -184,43 +216,60 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn refused(set: impl FnOnce(&mut Limits)) -> String {
+        let mut limits = Limits::default();
+        set(&mut limits);
+        limits.check().unwrap_err().to_string()
+    }
+
     #[test]
     fn the_defaults_are_sound_and_nonsense_is_named() {
         Limits::default().check().unwrap();
-        let error = Limits {
-            in_flight: 0,
-            ..Limits::default()
+        let cases = [
+            (
+                refused(|limits| limits.in_flight = 0),
+                "the limit in_flight is 0; allowed are 1 to 2147483647",
+            ),
+            (
+                refused(|limits| limits.send_queue.messages = 1 << 31),
+                "the limit send_queue.messages is 2147483648; allowed are 1 to 2147483647",
+            ),
+            (
+                refused(|limits| limits.write = Duration::ZERO),
+                "the limit write is 0 s; it must be longer",
+            ),
+            (
+                refused(|limits| limits.ping = Duration::from_secs(40_000_000)),
+                "the limit ping is 40000000 s; allowed are at most 31536000 (a year)",
+            ),
+            (
+                refused(|limits| limits.history_page = 201),
+                "the limit history_page is 201; allowed are at most history_page_max, 200",
+            ),
+        ];
+        for (got, expected) in cases {
+            assert_eq!(got, expected);
         }
-        .check()
-        .unwrap_err();
-        assert_eq!(error.to_string(), "the limit in_flight is 0; it must be at least 1");
-        let rate = Some(Rate {
-            per_second: f64::NAN,
-            burst: 1,
-        });
-        assert!(
-            Limits {
-                rate,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Limits {
-                write: Duration::ZERO,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Limits {
-                history_page: 201,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
+        for per_second in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+            refused(|limits| limits.rate = Some(Rate { per_second, burst: 1 }));
+        }
+    }
+
+    #[test]
+    fn no_span_is_too_long_to_reckon_with() {
+        let set: [fn(&mut Limits); 9] = [
+            |limits| limits.catch_up = Duration::MAX,
+            |limits| limits.ping = Duration::MAX,
+            |limits| limits.pong = Duration::MAX,
+            |limits| limits.write = Duration::MAX,
+            |limits| limits.handshake = Duration::MAX,
+            |limits| limits.commit = Duration::MAX,
+            |limits| limits.store_read = Duration::MAX,
+            |limits| limits.policy = Duration::MAX,
+            |limits| limits.drain_spread = Duration::MAX,
+        ];
+        for set in set {
+            assert!(refused(set).contains("at most 31536000"));
+        }
     }
 }

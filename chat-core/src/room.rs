@@ -121,7 +121,7 @@ impl RoomAsUser {
     pub async fn send(&self, draft: Draft) -> Result<Receipt, Refusal> {
         let engine = self.room.hub.engine();
         engine.check_room_id(&self.room.id)?;
-        engine.policy.join(&self.user, &self.room.id).await?;
+        engine.may_join(&self.user, &self.room.id).await?;
         self.room
             .submit(async |lease, sender| engine.send(lease, &self.user, draft, false, sender).await)
             .await
@@ -160,7 +160,7 @@ impl RoomAsUser {
     /// [`Limits::history_page_max`](crate::Limits::history_page_max), what the policy says, and [`ErrorCode::Unavailable`].
     pub async fn history(&self, range: HistoryRange, limit: Option<usize>) -> Result<HistoryPage, Refusal> {
         let engine = self.existing().await?;
-        engine.policy.history(&self.user, &self.room.id).await?;
+        engine.may_read(&self.user, &self.room.id).await?;
         engine.history(&self.room.id, range, limit).await
     }
 
@@ -178,7 +178,7 @@ impl RoomAsUser {
                 "a search needs at least one word, and at most 1,024 bytes",
             ));
         }
-        engine.policy.history(&self.user, &self.room.id).await?;
+        engine.may_read(&self.user, &self.room.id).await?;
         let Some(search) = engine.store.search() else {
             return Err(crate::verbs::bad("the store of this server can't search"));
         };
@@ -190,7 +190,7 @@ impl RoomAsUser {
     async fn existing(&self) -> Result<&crate::engine::Engine, Refusal> {
         let engine = self.room.hub.engine();
         engine.check_room_id(&self.room.id)?;
-        engine.policy.join(&self.user, &self.room.id).await?;
+        engine.may_join(&self.user, &self.room.id).await?;
         match self.room.head().await? {
             Some(_) => Ok(engine),
             None => Err(Refusal::new(ErrorCode::UnknownRoom, "there is no such room")),

@@ -1,11 +1,15 @@
 //! What a user does in a room, checked against limits and policy: the same for connections and for HTTP.
 
+use std::future::Future;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::engine::{Engine, RoomLease};
 use crate::log::{Sender, Submission, store_failed};
 use crate::{
-    Change, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start, User,
+    Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
+    User,
 };
 
 impl Engine {
@@ -31,15 +35,35 @@ impl Engine {
 
     /// Whether the user may be in the room.
     pub(crate) async fn may_join(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
-        Ok(self.policy.join(user, room).await?)
+        self.ask(self.policy.join(user, room)).await
     }
 
     /// Whether the user, who may join, may see what the join asks for.
     pub(crate) async fn may_begin(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
         if *start != Start::Live {
-            self.policy.history(user, room).await?;
+            self.may_read(user, room).await?;
         }
         Ok(())
+    }
+
+    /// Whether the user, who may join, may see what was said before.
+    pub(crate) async fn may_read(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
+        self.ask(self.policy.history(user, room)).await
+    }
+
+    /// Waits for an answer of the policy, but not for ever.
+    async fn ask(&self, answer: impl Future<Output = Result<(), Denied>>) -> Result<(), Refusal> {
+        match tokio::time::timeout(self.limits.policy, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                tracing::warn!("the policy took too long to answer");
+                let refusal = Refusal::new(
+                    ErrorCode::Unavailable,
+                    "it can't be decided now whether this is allowed",
+                );
+                Err(refusal.retry_after(Duration::from_secs(1)))
+            }
+        }
     }
 
     /// The user sends a message: asks the policy, unless it is the server's own, and queues it.
@@ -49,7 +73,7 @@ impl Engine {
             let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
             if !own {
                 let nonce = draft.nonce.clone();
-                self.policy.send(user, &room.log().id, &mut draft).await?;
+                self.ask(self.policy.send(user, &room.log().id, &mut draft)).await?;
                 draft.nonce = nonce;
                 self.check_draft(&draft)?;
             }
@@ -84,7 +108,7 @@ impl Engine {
         let ready = async {
             self.check_content(&content)?;
             let current = self.live_message(room, message).await?;
-            self.policy.edit(user, &current, &mut content).await?;
+            self.ask(self.policy.edit(user, &current, &mut content)).await?;
             self.check_content(&content)?;
             Ok(Change::Edit { message, content })
         };
@@ -95,7 +119,7 @@ impl Engine {
     pub(crate) async fn delete(&self, room: &RoomLease, user: &User, message: MessageId, sender: Sender) {
         let ready = async {
             let current = self.live_message(room, message).await?;
-            self.policy.delete(user, &current).await?;
+            self.ask(self.policy.delete(user, &current)).await?;
             Ok(Change::Delete { message })
         };
         self.submit(room, user, ready.await, sender).await;

@@ -237,6 +237,21 @@ async fn what_is_being_decided_on_is_answered_before_a_stopping_hub_says_goodbye
     assert!(stop.await.unwrap().is_clean());
 }
 
+/// A policy that never answers holds up the requests of one connection only, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_does_not_answer_is_not_waited_for() {
+    let hub = hub_with(Ponders(FOR_EVER));
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    let began = Instant::now();
+    ann.send(json!({"t":"send","id":1,"content":"x"}));
+    ann.send(json!({"t":"ping","id":2}));
+    let err = ann.frame().await;
+    assert_eq!((&err["id"], &err["code"]), (&json!(1), &json!("unavailable")));
+    assert_eq!(began.elapsed().as_secs(), hub.limits().policy.as_secs());
+    assert_eq!(ann.frame().await["t"], "pong");
+}
+
 /// The last handle is dropped while a policy is asked that never answers: nobody is there any more to set a deadline.
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_ends_a_connection_whose_policy_hangs() {

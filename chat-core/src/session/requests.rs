@@ -348,7 +348,7 @@ impl Requests {
         let range = range(history.before, history.after)?;
         self.engine.page(history.limit)?;
         let room = &joined.lease.log().id;
-        self.engine.policy.history(&self.session.user, room).await?;
+        self.engine.may_read(&self.session.user, room).await?;
         let page = self.engine.history(room, range, history.limit).await?;
         self.reply(wire::history(history.id.as_ref(), room, &page));
         Ok(())
