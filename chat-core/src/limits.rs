@@ -80,6 +80,10 @@ pub struct Rate {
 }
 
 /// How much a queue may hold: it is full at whichever bound is met first.
+///
+/// Bytes are those of the frames in [`Limits::send_queue`], which are shared by all who get them. In [`Limits::tail`],
+/// [`Limits::commit_queue`] and [`Limits::commit_batch`] they are about what the messages take in memory: `data` that is made
+/// of many small values takes up to a hundred times its length as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimit {
     /// Messages.

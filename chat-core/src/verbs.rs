@@ -9,7 +9,7 @@ use crate::engine::{Engine, RoomLease};
 use crate::log::{Sender, Submission, store_failed};
 use crate::{
     Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
-    User,
+    User, weight,
 };
 
 impl Engine {
@@ -153,14 +153,7 @@ impl Engine {
             Ok(change) => change,
             Err(refusal) => return sender.tell(Err(refusal)),
         };
-        let bytes = size_of::<Submission>()
-            + match &change {
-                Change::Message { content, data, .. } => {
-                    content.as_ref().map_or(0, String::len) + data.as_ref().map_or(0, data_bytes)
-                }
-                Change::Edit { content, .. } => content.len(),
-                Change::Delete { .. } => 0,
-            };
+        let bytes = size_of::<Submission>() + weight::change(&change);
         let entry = NewEntry {
             id: self.ids.message_id(),
             user: user.clone(),
