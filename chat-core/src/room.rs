@@ -79,6 +79,7 @@ impl Room {
     /// # }
     /// ```
     pub async fn publish(&self, user: &User, draft: Draft) -> Result<Receipt, Refusal> {
+        self.hub.engine().check_draft(&draft)?;
         self.submit(async |lease, sender| self.hub.engine().send(lease, user, draft, true, sender).await)
             .await
     }
@@ -121,6 +122,7 @@ impl RoomAsUser {
     pub async fn send(&self, draft: Draft) -> Result<Receipt, Refusal> {
         let engine = self.room.hub.engine();
         engine.check_room_id(&self.room.id)?;
+        engine.check_draft(&draft)?;
         engine.may_join(&self.user, &self.room.id).await?;
         self.room
             .submit(async |lease, sender| engine.send(lease, &self.user, draft, false, sender).await)
@@ -135,6 +137,7 @@ impl RoomAsUser {
     pub async fn edit(&self, message: MessageId, content: impl Into<String>) -> Result<Receipt, Refusal> {
         let engine = self.existing().await?;
         let content = content.into();
+        engine.check_content(&content)?;
         self.room
             .submit(async |lease, sender| engine.edit(lease, &self.user, message, content, sender).await)
             .await

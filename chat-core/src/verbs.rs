@@ -66,10 +66,9 @@ impl Engine {
         }
     }
 
-    /// The user sends a message: asks the policy, unless it is the server's own, and queues it.
+    /// The user sends a message, whose draft was checked: asks the policy, unless it is the server's own, and queues it.
     pub(crate) async fn send(&self, room: &RoomLease, user: &User, mut draft: Draft, own: bool, sender: Sender) {
         let ready = async {
-            self.check_draft(&draft)?;
             let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
             if !own {
                 let nonce = draft.nonce.clone();
@@ -96,7 +95,7 @@ impl Engine {
         self.submit(room, user, ready.await, sender).await;
     }
 
-    /// The user changes a message.
+    /// The user changes a message. The content was checked.
     pub(crate) async fn edit(
         &self,
         room: &RoomLease,
@@ -106,7 +105,6 @@ impl Engine {
         sender: Sender,
     ) {
         let ready = async {
-            self.check_content(&content)?;
             let current = self.live_message(room, message).await?;
             self.ask(self.policy.edit(user, &current, &mut content)).await?;
             self.check_content(&content)?;
@@ -185,7 +183,8 @@ impl Engine {
             .map_err(|error| store_failed(&room.log().id, &error))
     }
 
-    fn check_draft(&self, draft: &Draft) -> Result<(), Refusal> {
+    /// Whether this is a message, and not too large.
+    pub(crate) fn check_draft(&self, draft: &Draft) -> Result<(), Refusal> {
         if draft.content.as_ref().is_some_and(String::is_empty) {
             return Err(bad("content is empty"));
         }
@@ -196,7 +195,8 @@ impl Engine {
         self.check_size(draft.content.as_ref().map_or(0, String::len) + data)
     }
 
-    fn check_content(&self, content: &str) -> Result<(), Refusal> {
+    /// Whether this may be a message's content.
+    pub(crate) fn check_content(&self, content: &str) -> Result<(), Refusal> {
         if content.is_empty() {
             return Err(bad("content is empty"));
         }

@@ -197,6 +197,23 @@ async fn the_tenth_bad_frame_in_a_row_ends_a_connection() {
         ann.send(json!([]));
     }
     assert_eq!(ann.closed().await, 4500);
+    // Whatever it is that makes them bad.
+    let mut bob = Peer::connect(&hub, v1("bob", "r"));
+    bob.frame_of("hello").await;
+    for n in 0..10 {
+        bob.send(match n % 5 {
+            0 => json!({"t":"send","id":n,"content":""}),
+            1 => json!({"t":"send","id":n}),
+            2 => json!({"t":"edit","id":n,"msg":"00000000-0000-0000-0000-000000000001","content":""}),
+            3 => json!({"t":"history","id":n,"before":1,"after":1}),
+            _ => json!({"t":"join","id":n,"room_id":"r","last":1,"since":"e:1"}),
+        });
+    }
+    for n in 0..10 {
+        let err = bob.frame().await;
+        assert_eq!((&err["id"], &err["code"]), (&json!(n), &json!("bad_request")));
+    }
+    assert_eq!(bob.closed().await, 4500);
     let mut plain = Peer::connect(&hub, Client::plain(user("bob"), room("r")));
     plain.send(json!({"content":""}));
     assert_eq!(plain.closed().await, 4500);
