@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, RoomLease};
-use crate::log::{Sender, Submission, store_failed};
+use crate::log::{Receipt, Sender, Submission, store_failed};
 use crate::{
     Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
     User, weight,
@@ -68,8 +68,23 @@ impl Engine {
 
     /// The user sends a message, whose draft was checked: asks the policy, unless it is the server's own, and queues it.
     pub(crate) async fn send(&self, room: &RoomLease, user: &User, mut draft: Draft, own: bool, sender: Sender) {
+        let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
+        if let (Some(nonce), Some(fingerprint)) = (&draft.nonce, fingerprint) {
+            // What was stored is acknowledged again, even if it couldn't be sent now: because the message that it answers is
+            // gone meanwhile, say, or the user was faster than the policy likes.
+            match room.log().repeated(user.id(), nonce, fingerprint).await {
+                Ok(Some(Message { id, seq, .. })) => {
+                    return sender.tell(Ok(Receipt {
+                        id,
+                        seq,
+                        duplicate: true,
+                    }));
+                }
+                Ok(None) => {}
+                Err(error) => return sender.tell(Err(store_failed(&room.log().id, &error))),
+            }
+        }
         let ready = async {
-            let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
             if !own {
                 let nonce = draft.nonce.clone();
                 self.ask(self.policy.send(user, &room.log().id, &mut draft)).await?;

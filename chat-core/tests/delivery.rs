@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, user, v1};
 use roomcast_core::{
-    Appended, Client, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message, MessageId,
-    MessageStore, NewEntry, OpenPolicy, PageLimit, QueueLimit, RoomHead, RoomId, RoomInfo, Start, StoreError,
-    StoreErrorKind,
+    Appended, Client, Denied, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message,
+    MessageId, MessageStore, NewEntry, OpenPolicy, PageLimit, Policy, QueueLimit, RoomHead, RoomId, RoomInfo, Start,
+    StoreError, StoreErrorKind, User,
 };
 use serde_json::json;
 
@@ -266,6 +266,62 @@ async fn a_nonce_makes_a_send_repeatable() {
     again.send(json!({"t":"send","id":3,"nonce":"n","content":"ho"}));
     assert_eq!(again.frame_of("err").await["code"], "nonce_conflict");
     assert_eq!(hub.room(room("r")).head().await.unwrap().unwrap().head, 1);
+}
+
+/// Ann's answer is stored, and its ack lost; then retention takes the question, or the policy finds that she speaks too fast.
+/// She sends the answer again: it is stored already, so there is nothing to refuse.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_nonce_gets_the_first_ack_though_it_could_not_be_sent_now() {
+    let hub = Hub::builder(MemoryStore::with_retention(2), OncePerUser::default())
+        .limits(unlimited())
+        .build()
+        .unwrap();
+    // Rooms that nobody is in are forgotten.
+    let mut bob = Peer::connect(&hub, v1("bob", "r"));
+    bob.frame_of("hello").await;
+    let question = hub
+        .publish(&room("r"), &user("bot"), Draft::text("question"))
+        .await
+        .unwrap();
+    let mut answer = Draft::text("answer");
+    answer.reply_to = Some(question.id);
+    answer.nonce = Some("n".parse().unwrap());
+    let as_ann = hub.room(room("r")).as_user(user("ann"));
+    let first = as_ann.send(answer.clone()).await.unwrap();
+    publish(&hub, "r", 1).await;
+    let again = as_ann.send(answer.clone()).await.unwrap();
+    assert_eq!((again.id, again.seq, again.duplicate), (first.id, first.seq, true));
+    // Another one is refused as it should be.
+    answer.nonce = Some("m".parse().unwrap());
+    as_ann.send(answer).await.unwrap_err();
+}
+
+/// A policy that lets each user speak once.
+#[derive(Default)]
+struct OncePerUser(std::sync::Mutex<Vec<User>>);
+
+#[async_trait]
+impl Policy for OncePerUser {
+    async fn join(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn send(&self, user: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
+        let mut spoken = self.0.lock().unwrap();
+        if spoken.contains(user) {
+            return Err(Denied::forbidden("slower"));
+        }
+        spoken.push(user.clone());
+        Ok(())
+    }
+    async fn edit(&self, _: &User, _: &Message, _: &mut String) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn delete(&self, _: &User, _: &Message) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,8 +19,8 @@ use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    CloseCode, Entry, Epoch, HistoryRange, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal, RoomId,
-    StoreError, StoreErrorKind,
+    CloseCode, Entry, Epoch, Fingerprint, HistoryRange, MAX_SEQ, Message, MessageId, Nonce, PageLimit, QueueLimit,
+    Refusal, RoomId, StoreError, StoreErrorKind, UserId,
 };
 pub(crate) use state::MemberKey;
 use state::{CatchUp, LogState, Offered};
@@ -231,6 +231,22 @@ impl RoomLog {
         let newest = self.engine.store.history(&self.id, HistoryRange::Newest, count);
         let page = self.engine.read(newest).await?;
         Ok(page.messages.first().map_or(head + 1, |message| message.seq))
+    }
+
+    /// The message that was stored here lately for this user's nonce and content.
+    pub(crate) async fn repeated(
+        &self,
+        user: &UserId,
+        nonce: &Nonce,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Message>, StoreError> {
+        let queued = self.state.lock().queued_as(user, nonce, fingerprint);
+        for id in queued {
+            if let Some(message) = self.message(id).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
     }
 
     /// A message as it now is.
