@@ -74,6 +74,7 @@ mod session;
 mod store;
 mod time;
 mod verbs;
+mod weight;
 mod wire;
 
 pub use bytes::Bytes;

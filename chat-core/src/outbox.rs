@@ -134,8 +134,8 @@ impl Outbox {
         if state.closing.is_some() {
             return true;
         }
-        let messages = state.live.messages + batch.len();
-        let bytes = state.live.bytes + batch.bytes();
+        let messages = state.live.messages.saturating_add(batch.len());
+        let bytes = state.live.bytes.saturating_add(batch.bytes());
         let fits = messages <= self.limit.messages && bytes <= self.limit.bytes;
         if fits {
             state.live = Load { messages, bytes };
@@ -272,8 +272,21 @@ impl Outbox {
     pub(crate) async fn capacity(&self, in_flight: usize) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let answers = state.replies < self.limit.bytes && state.queue.len() < 4 * self.limit.messages;
+            let answers = state.replies < self.limit.bytes && state.queue.len() < self.limit.messages.saturating_mul(4);
             if state.in_flight < in_flight && answers {
+                return Poll::Ready(());
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ready when [`take`](Self::take) has something.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if !state.queue.is_empty() || state.closing.is_some() {
                 return Poll::Ready(());
             }
             register(&mut state, cx);

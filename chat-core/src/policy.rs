@@ -10,7 +10,8 @@ use crate::{Draft, Message, RoomId, User};
 ///
 /// It may look at what is to be stored, and change it. The hub calls it with no lock held, in the order in which a
 /// connection sends its requests, and waits for the answer before it takes the next request of that connection; it may
-/// thus be slow for one connection without slowing another. The future is dropped if the connection ends.
+/// thus be slow for one connection without slowing another. The future is dropped if the connection ends, and after
+/// [`Limits::policy`](crate::Limits::policy); then the request is refused as `unavailable`.
 ///
 /// What the hub checks by itself before it asks: limits, that the room is joined, that the message exists.
 #[async_trait]

@@ -22,8 +22,8 @@ use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal,
-    RoomId, StoreError, StoreErrorKind, metrics,
+    CloseCode, Entry, Epoch, Fingerprint, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit,
+    QueueLimit, Refusal, RoomId, StoreError, StoreErrorKind, UserId, metrics,
 };
 pub(crate) use state::MemberKey;
 use state::{CatchUp, LogState, Missing, Offered};
@@ -335,6 +335,22 @@ impl RoomLog {
             range = HistoryRange::Before(start);
         }
         Ok(start)
+    }
+
+    /// The message that was stored here lately for this user's nonce and content.
+    pub(crate) async fn repeated(
+        &self,
+        user: &UserId,
+        nonce: &Nonce,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Message>, StoreError> {
+        let queued = self.state.lock().queued_as(user, nonce, fingerprint);
+        for id in queued {
+            if let Some(message) = self.message(id).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
     }
 
     /// A message as it now is.

@@ -50,8 +50,17 @@ struct Pulse {
     heard: Instant,
     /// Whether the client is being listened to now; else its silence says nothing.
     listening: bool,
-    /// Since when a pong is waited for.
-    pinged: Option<Instant>,
+    ping: Ping,
+}
+
+/// Whether the client was asked for a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// It is to be asked as soon as it has taken what was sent before.
+    Wanted,
+    /// It was asked then.
+    Sent(Instant),
 }
 
 /// Serves a connection to its end.
@@ -90,7 +99,7 @@ async fn run<C: Connection>(
     let pulse = Mutex::new(Pulse {
         heard: now,
         listening: false,
-        pinged: None,
+        ping: Ping::No,
     });
     let mut requests = Requests::new(engine.clone(), session.clone(), now);
     let end = {
@@ -98,20 +107,30 @@ async fn run<C: Connection>(
         let mut sending = Sending::new(&engine, &session, &pulse);
         let mut write = pin!(sending.run(&mut writer));
         let mut watch = pin!(watch(&engine, &session, &pulse, expires_in));
+        let mut write_first = false;
+        let mut phase = Phase::Open;
         poll_fn(|cx| {
-            if session.outbox.poll_phase(cx) == Phase::Cut {
+            let before = std::mem::replace(&mut phase, session.outbox.poll_phase(cx));
+            if phase == Phase::Cut {
                 return Poll::Ready(End::Gone);
             }
-            // Writing first: what is queued goes out before more is taken in.
-            if let Poll::Ready(end) = write.as_mut().poll(cx) {
+            // In turns: whichever is first may use up what tokio lets a task do at a time. When the connection is to end, a
+            // request that is given up is answered before the goodbye.
+            write_first = !write_first && phase == before;
+            if write_first && let Poll::Ready(end) = write.as_mut().poll(cx) {
                 return Poll::Ready(end);
+            }
+            match watch.as_mut().poll(cx) {
+                Poll::Ready(never) => match never {},
+                Poll::Pending => {}
             }
             if let Poll::Ready(Gone) = read.as_mut().poll(cx) {
                 return Poll::Ready(End::Gone);
             }
-            match watch.as_mut().poll(cx) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
+            if write_first {
+                Poll::Pending
+            } else {
+                write.as_mut().poll(cx)
             }
         })
         .await
@@ -223,7 +242,7 @@ async fn take_requests<R: ConnectionReader>(
         *pulse.lock() = Pulse {
             heard: now,
             listening: false,
-            pinged: None,
+            ping: Ping::No,
         };
         let code = match inbound {
             Ok(Inbound::Text(text)) => {
@@ -274,8 +293,12 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
     let limits = &engine.limits;
     let expires = expires_in.and_then(|span| Instant::now().checked_add(span));
     loop {
-        let Pulse { heard, pinged, .. } = *pulse.lock();
-        let due = pinged.map_or(heard + limits.ping, |pinged| pinged + limits.pong);
+        let Pulse { heard, ping, .. } = *pulse.lock();
+        let due = match ping {
+            Ping::No => heard + limits.ping,
+            Ping::Wanted => Instant::now() + limits.pong,
+            Ping::Sent(at) => at + limits.pong,
+        };
         tokio::time::sleep_until(expires.map_or(due, |expires| due.min(expires))).await;
         let now = Instant::now();
         if expires.is_some_and(|expires| expires <= now) {
@@ -292,12 +315,12 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
             *pulse = Pulse {
                 heard: now,
                 listening: false,
-                pinged: None,
+                ping: Ping::No,
             };
             continue;
         }
-        match pulse.pinged {
-            Some(pinged) if pinged + limits.pong <= now => {
+        match pulse.ping {
+            Ping::Sent(at) if at + limits.pong <= now => {
                 session.outbox.close(Closing {
                     code: CloseCode::Timeout,
                     after: None,
@@ -305,8 +328,8 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
                 });
                 return;
             }
-            None if pulse.heard + limits.ping <= now => {
-                pulse.pinged = Some(now);
+            Ping::No if pulse.heard + limits.ping <= now => {
+                pulse.ping = Ping::Wanted;
                 session.outbox.push(Item::Ping);
             }
             _ => {}

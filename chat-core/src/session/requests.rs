@@ -15,7 +15,7 @@ use crate::verbs::{bad, range};
 use crate::wire::{self, ClientFrame, GapReason, HelloRoom, RequestId, Resume};
 use crate::{CloseCode, Epoch, ErrorCode, Protocol, Refusal, RoomId, Start, metrics};
 
-/// So many frames in a row that are none of the protocol end a connection.
+/// So many frames in a row that are answered with `bad_request` end a connection.
 const BAD_FRAMES: u32 = 10;
 
 /// So many bursts of refused frames, in a row, are far above the rate.
@@ -30,7 +30,7 @@ pub(super) struct Requests {
     control: Option<TokenBucket>,
     /// Frames refused since one was let through.
     refused: u32,
-    /// Frames in a row that were none of the protocol.
+    /// Frames in a row that were answered with `bad_request`: none of the protocol, or with fields that can't be.
     bad: u32,
     rooms: Slab<Joined>,
     /// Whether the client is told hello.
@@ -146,6 +146,9 @@ impl Requests {
                 finish: true,
             }
         })?;
+        self.engine
+            .check_draft(&draft)
+            .map_err(|refusal| Closing::of(&refusal))?;
         if let Some((_, joined)) = self.rooms.iter().next() {
             let room = joined.lease.log().id.clone();
             let sender = Sender::session(self.session.clone(), None, room);
@@ -194,11 +197,13 @@ impl Requests {
                 (leave.id, result)
             }
             ClientFrame::Send(send) => {
-                let result = match self.joined(send.room_id.as_ref()) {
+                let draft = send.draft.into();
+                let checked = self.engine.check_draft(&draft);
+                let result = match checked.and_then(|()| self.joined(send.room_id.as_ref())) {
                     Ok((_, joined)) => {
                         let sender = self.sender(send.id.clone(), joined);
                         self.engine
-                            .send(&joined.lease, &self.session.user, send.draft.into(), false, sender)
+                            .send(&joined.lease, &self.session.user, draft, false, sender)
                             .await;
                         Ok(())
                     }
@@ -207,7 +212,8 @@ impl Requests {
                 (send.id, result)
             }
             ClientFrame::Edit(edit) => {
-                let result = match self.joined(edit.room_id.as_ref()) {
+                let checked = self.engine.check_content(&edit.content);
+                let result = match checked.and_then(|()| self.joined(edit.room_id.as_ref())) {
                     Ok((_, joined)) => {
                         let sender = self.sender(edit.id.clone(), joined);
                         self.engine
@@ -317,6 +323,8 @@ impl Requests {
                     before.lease.log().detach(before.member);
                 }
                 None => {
+                    // Most connections are in one room.
+                    self.rooms.reserve_exact(1);
                     self.rooms.insert(joined);
                 }
             }
@@ -364,7 +372,7 @@ impl Requests {
         let range = range(history.before, history.after)?;
         self.engine.page(history.limit)?;
         let room = &joined.lease.log().id;
-        self.engine.policy.history(&self.session.user, room).await?;
+        self.engine.may_read(&self.session.user, room).await?;
         let page = self.engine.history(room, range, history.limit).await?;
         self.reply(wire::history(history.id.as_ref(), room, &page));
         Ok(())
