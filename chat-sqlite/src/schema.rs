@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
         transaction.execute_batch(V2).map_err(unmigrated)?;
         index_all(transaction)
     },
+    |transaction| transaction.execute_batch(V3).map_err(unmigrated),
 ];
 
 type Migration = fn(&Transaction<'_>) -> Result<(), StoreError>;
@@ -75,6 +76,14 @@ CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT;
+";
+
+/// `rooms.oldest` is when the oldest entry that the room holds was accepted, so that retention by age finds the rooms
+/// that it concerns.
+const V3: &str = "
+ALTER TABLE rooms ADD COLUMN oldest INTEGER;
+UPDATE rooms SET oldest = (SELECT at FROM entries WHERE room = rooms.key AND seq = rooms.floor + 1);
+CREATE INDEX oldest ON rooms (oldest) WHERE oldest IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file up to date.
@@ -284,6 +293,11 @@ mod tests {
                 roomcast_core::PageLimit::entries(9),
             );
             assert_eq!(page.unwrap().entries.len(), 4);
+            let oldest: i64 = Connection::open(&path)
+                .unwrap()
+                .query_row("SELECT oldest FROM rooms", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(oldest, 1000);
             store.close().await.unwrap();
         }
     }

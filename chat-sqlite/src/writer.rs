@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_core::{Appended, Epoch, NewEntry, RoomHead, RoomId, StoreError, StoreErrorKind};
+use roomcast_core::{Appended, Epoch, NewEntry, Outcome, RoomHead, RoomId, StoreError, StoreErrorKind};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::append::{append, create, unwritten};
+use crate::append::{Added, append, create, unwritten};
 use crate::builder::Builder;
 use crate::error::{Chain, commit_failed, copy, refused};
 use crate::retention::Sweep;
@@ -36,7 +36,7 @@ pub(crate) enum Write {
 /// What a call is to be told once the transaction is committed.
 enum Done {
     Created(RoomHead),
-    Appended(Appended),
+    Appended(Added),
 }
 
 impl Write {
@@ -71,7 +71,7 @@ impl Write {
     fn answer(self, result: Result<Done, StoreError>) {
         match (self, result) {
             (Self::Create { reply, .. }, Ok(Done::Created(head))) => drop(reply.send(Ok(head))),
-            (Self::Append { reply, .. }, Ok(Done::Appended(appended))) => drop(reply.send(Ok(appended))),
+            (Self::Append { reply, .. }, Ok(Done::Appended(added))) => drop(reply.send(Ok(added.appended))),
             (Self::Create { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
             (Self::Append { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
             // Not reached: each call makes its own kind of result.
@@ -98,35 +98,19 @@ pub(crate) fn run(
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut sweep = Sweep::new(settings.retention);
-    let mut walked = Instant::now();
+    let mut sweep = Sweep::new(settings.retention, settings.clock.clone());
     let mut batch = Vec::new();
     loop {
-        let patience = if sweep.is_due() {
-            Some(Duration::ZERO)
-        } else {
-            sweep
-                .interval()
-                .map(|interval| interval.saturating_sub(walked.elapsed()))
-        };
-        match wait(&runtime, &mut queue, patience) {
+        let idle = match wait(&runtime, &mut queue, sweep.patience(Instant::now())) {
             Waited::Call(first) => {
                 collect(first, &mut queue, &mut batch);
                 commit_all(&mut connection, &mut batch, &mut sweep);
+                false
             }
-            Waited::Nothing => {}
+            Waited::Nothing => true,
             Waited::Closed => return,
-        }
-        if sweep.interval().is_some_and(|interval| walked.elapsed() >= interval) {
-            walked = Instant::now();
-            sweep.walk_all();
-        }
-        if sweep.is_due()
-            && let Err(error) = sweep.run(&mut connection)
-        {
-            tracing::warn!(error = %Chain(&error), "old entries could not be removed");
-            sweep.rest();
-        }
+        };
+        sweep.run(&mut connection, idle);
     }
 }
 
@@ -169,8 +153,12 @@ fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut S
     match commit(connection, batch) {
         Ok(results) => {
             for (call, result) in batch.drain(..).zip(results) {
-                if let (Write::Append { room, .. }, Ok(_)) = (&call, &result) {
-                    sweep.grew(room.as_str());
+                if let Ok(Done::Appended(added)) = &result {
+                    let stored = added.appended.outcomes.iter();
+                    let count = stored
+                        .filter(|outcome| matches!(outcome, Outcome::Stored { .. }))
+                        .count();
+                    sweep.grew(added.room, added.kept, count);
                 }
                 call.answer(result);
             }

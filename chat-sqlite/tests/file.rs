@@ -5,9 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{chain, delete, edit, epoch, room, say, say_at};
-use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind, Timestamp};
-use roomcast_sqlite::{Retention, SqliteStore};
+use common::{chain, delete, edit, epoch, left_of, room, say, secret};
+use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind};
+use roomcast_sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -45,7 +45,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Refused);
     let text = error.to_string();
-    assert!(text.contains("version 7") && text.contains("up to 2"), "{text}");
+    assert!(text.contains("version 7") && text.contains("up to 3"), "{text}");
 }
 
 #[tokio::test]
@@ -216,23 +216,6 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     assert!(!holds("kwyjibo") && !holds("gibbet"));
 }
 
-/// A word that starts and ends like few others: the index keeps of a word what differs from the one before it.
-fn secret(number: u64) -> String {
-    format!("{:016x}", (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-/// Which of the secrets are in the files, by their ends.
-fn left_of(files: &[&Path], numbers: impl Iterator<Item = u64>) -> Vec<u64> {
-    let bytes: Vec<u8> = files
-        .iter()
-        .flat_map(|file| std::fs::read(file).unwrap_or_default())
-        .collect();
-    let ends: std::collections::HashSet<&[u8]> = bytes.windows(10).collect();
-    numbers
-        .filter(|number| ends.contains(&secret(*number).as_bytes()[6..]))
-        .collect()
-}
-
 #[tokio::test]
 async fn of_many_deletions_and_edits_nothing_is_left_in_the_file() {
     let (_folder, path) = file();
@@ -272,33 +255,4 @@ async fn of_many_deletions_and_edits_nothing_is_left_in_the_file() {
         left_of(&[&path], (0..3000).filter(|number| number % 3 == 2)).len(),
         1000
     );
-}
-
-#[tokio::test]
-async fn age_removes_the_oldest() {
-    let (_folder, path) = file();
-    let retention = Retention {
-        max_entries: None,
-        max_age: Some(Duration::from_secs(3600)),
-    };
-    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
-    let r = room("r");
-    store.create_room(&r, epoch()).await.unwrap();
-    let mut entries: Vec<_> = (0..2500).map(|_| say_at(Timestamp::from_millis(0), "old")).collect();
-    entries.push(say("new"));
-    store.append(&r, 0, &entries).await.unwrap();
-    store.close().await.unwrap();
-    // Opening begins with a walk through all rooms.
-    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
-    for _ in 0..1000 {
-        if store.room(&r).await.unwrap().unwrap().floor == 2500 {
-            let page = store.log(&r, 0, PageLimit::entries(10)).await.unwrap();
-            assert_eq!((page.entries.len(), page.head), (1, 2501));
-            let found = store.search().unwrap().search(&r, "old", None, 10).await.unwrap();
-            assert!(found.messages.is_empty());
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("what is too old stays");
 }
