@@ -134,7 +134,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`Refused`](roomcast_core::StoreErrorKind::Refused) if the file can't be used: it belongs to another application
-    /// or a newer version, is damaged, or access is denied. [`Unavailable`](roomcast_core::StoreErrorKind::Unavailable)
+    /// or a newer version, is damaged, or access is denied; also if the path is none of a file: empty, `:memory:`, or an
+    /// address that begins with `file:`. [`Unavailable`](roomcast_core::StoreErrorKind::Unavailable)
     /// if another process keeps it locked.
     pub async fn open(self) -> Result<SqliteStore, StoreError> {
         SqliteStore::start(self).await

@@ -20,12 +20,14 @@
 mod append;
 mod builder;
 mod error;
+mod place;
 mod read;
 mod readers;
 mod retention;
 mod row;
 mod schema;
 mod search;
+mod shared;
 mod store;
 mod words;
 mod writer;

@@ -15,6 +15,7 @@ use crate::builder::{OwnClock, Retention};
 use crate::error::Chain;
 use crate::read::query;
 use crate::row;
+use crate::shared::Shared;
 use crate::words::{Changes, Removal, merge};
 
 /// For how long one run removes, about.
@@ -122,7 +123,7 @@ impl Sweep {
     }
 
     /// Does a piece of the work, if it is time: `idle` says that no call waits. What fails is tried again later.
-    pub(crate) fn run(&mut self, connection: &mut Connection, idle: bool) {
+    pub(crate) fn run(&mut self, shared: &Shared, connection: &mut Connection, idle: bool) {
         let begun = Instant::now();
         if self.paused.is_some_and(|until| begun < until) {
             return;
@@ -133,7 +134,7 @@ impl Sweep {
         if !(idle || rested || self.owed >= OWED) {
             return;
         }
-        match self.work(connection, idle, begun) {
+        match shared.check_place().and_then(|()| self.work(connection, idle, begun)) {
             Ok(false) => {}
             Ok(true) => {
                 let end = Instant::now();

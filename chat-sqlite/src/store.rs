@@ -1,7 +1,7 @@
 //! The store: hands calls to its threads.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -17,6 +17,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use crate::builder::Builder;
 use crate::error::{closed, refused};
 use crate::readers::{self, Read};
+use crate::shared::Shared;
 use crate::writer::{self, Write};
 use crate::{read, search};
 
@@ -25,7 +26,7 @@ use crate::{read, search};
 ///
 /// Its threads end when it is closed or dropped; only [`close`](MessageStore::close) waits for them.
 pub struct SqliteStore {
-    path: PathBuf,
+    shared: Arc<Shared>,
     /// `None` once closed. The threads end when all senders are gone.
     queues: Mutex<Option<Queues>>,
     threads: AsyncMutex<Threads>,
@@ -101,24 +102,26 @@ impl SqliteStore {
     }
 
     pub(crate) async fn start(settings: Builder) -> Result<Self, StoreError> {
-        let settings = Arc::new(settings);
-        let (write, writes) = mpsc::channel(settings.queue);
-        let (read, reads) = mpsc::channel(settings.queue);
-        let (search, searches) = mpsc::channel(settings.queue);
+        check_path(&settings.path)?;
+        let (queue, readers) = (settings.queue, settings.readers);
+        let shared = Arc::new(Shared::new(settings));
+        let (write, writes) = mpsc::channel(queue);
+        let (read, reads) = mpsc::channel(queue);
+        let (search, searches) = mpsc::channel(queue);
         let mut threads = Threads::default();
         // First, for it makes the file.
-        let own = settings.clone();
+        let own = shared.clone();
         let writer = Owned::start("sqlite-write", move |opened| writer::run(&own, writes, opened)).await?;
         threads.writer.push(writer);
         let (reads, searches) = (Arc::new(Mutex::new(reads)), Arc::new(Mutex::new(searches)));
-        let readers = std::iter::repeat_n(("sqlite-read", reads), settings.readers);
+        let readers = std::iter::repeat_n(("sqlite-read", reads), readers);
         for (name, queue) in readers.chain([("sqlite-search", searches)]) {
-            let own = settings.clone();
+            let own = shared.clone();
             let reader = Owned::start(name, move |opened| readers::run(&own, &queue, opened)).await?;
             threads.readers.push(reader);
         }
         Ok(Self {
-            path: settings.path.clone(),
+            shared,
             queues: Mutex::new(Some(Queues { write, read, search })),
             threads: AsyncMutex::new(threads),
         })
@@ -133,18 +136,22 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let queue = self.queues()?.read;
-        Self::ask(queue, move |connection, _| read(connection)).await
+        self.ask(queue, move |connection, _| read(connection)).await
     }
 
     /// Has a reading thread do it. It is told how to find out that nobody waits for the answer any more.
     async fn ask<T: Send + 'static>(
+        &self,
         queue: mpsc::Sender<Read>,
         read: impl FnOnce(&Connection, &dyn Fn() -> bool) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, result) = oneshot::channel();
+        let shared = self.shared.clone();
         let job: Read = Box::new(move |connection| {
             if !reply.is_closed() {
-                let result = read(connection, &|| reply.is_closed());
+                let result = shared
+                    .check_place()
+                    .and_then(|()| read(connection, &|| reply.is_closed()));
                 drop(reply.send(result));
             }
         });
@@ -167,6 +174,24 @@ impl SqliteStore {
     }
 }
 
+/// SQLite takes some names for something else than a file. Each connection would have a database of its own then.
+fn check_path(path: &Path) -> Result<(), StoreError> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if name.is_empty() || name == b":memory:" {
+        return Err(refused(
+            "the store needs a file; for one in memory there is roomcast_core::MemoryStore",
+        ));
+    }
+    if name.starts_with(b"file:") {
+        return Err(refused(format!(
+            "{} is an address; the store needs the path of a file, and for one in memory there is \
+             roomcast_core::MemoryStore",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A thread has ended by a panic.
 fn lost() -> StoreError {
     refused("a thread of the store has ended")
@@ -175,7 +200,7 @@ fn lost() -> StoreError {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
-            .field("path", &self.path)
+            .field("path", &self.shared.settings.path)
             .finish_non_exhaustive()
     }
 }
@@ -264,7 +289,7 @@ impl MessageSearch for SqliteStore {
     ) -> Result<HistoryPage, StoreError> {
         let (room, query) = (room.clone(), query.to_owned());
         let queue = self.queues()?.search;
-        Self::ask(queue, move |connection, gone| {
+        self.ask(queue, move |connection, gone| {
             search::search(connection, &room, &query, before, limit, gone)
         })
         .await

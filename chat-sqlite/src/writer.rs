@@ -7,10 +7,11 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{Added, append, create, unwritten};
-use crate::builder::Builder;
-use crate::error::{Chain, commit_failed, copy, refused};
+use crate::error::{Cause, Chain, commit_failed, copy, refused};
+use crate::place::{self, Place};
 use crate::retention::Sweep;
 use crate::schema;
+use crate::shared::Shared;
 use crate::words::{Changes, Removal};
 
 /// The most calls that one transaction takes, and about the most entries.
@@ -81,37 +82,41 @@ impl Write {
 }
 
 /// Runs until no sender is left and the queue is empty.
-pub(crate) fn run(
-    settings: &Builder,
-    mut queue: mpsc::Receiver<Write>,
-    opened: oneshot::Sender<Result<(), StoreError>>,
-) {
+pub(crate) fn run(shared: &Shared, mut queue: mpsc::Receiver<Write>, opened: oneshot::Sender<Result<(), StoreError>>) {
     // Only for waiting with a time limit.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(opened.send(Err(refused("no runtime for the writer").with_source(error)))),
     };
-    let mut connection = match schema::open_writer(settings) {
+    let mut connection = match open(shared) {
         Ok(connection) => connection,
         Err(error) => return drop(opened.send(Err(error))),
     };
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut sweep = Sweep::new(settings.retention, settings.clock.clone());
+    let mut sweep = Sweep::new(shared.settings.retention, shared.settings.clock.clone());
     let mut batch = Vec::new();
     loop {
         let idle = match wait(&runtime, &mut queue, sweep.patience(Instant::now())) {
             Waited::Call(first) => {
                 collect(first, &mut queue, &mut batch);
-                commit_all(&mut connection, &mut batch, &mut sweep);
+                commit_all(shared, &mut connection, &mut batch, &mut sweep);
                 false
             }
             Waited::Nothing => true,
             Waited::Closed => return,
         };
-        sweep.run(&mut connection, idle);
+        sweep.run(shared, &mut connection, idle);
     }
+}
+
+fn open(shared: &Shared) -> Result<Connection, StoreError> {
+    let before = place::look(&shared.settings.path);
+    let connection = schema::open_writer(&shared.settings)?;
+    let place = Place::of(&shared.settings.path, before)?;
+    shared.place.get_or_init(|| place);
+    Ok(connection)
 }
 
 enum Waited {
@@ -149,8 +154,8 @@ fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Writ
 }
 
 /// Commits the calls together; one by one if that fails for certain, so that the call to blame fails alone.
-fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
-    match commit(connection, batch) {
+fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
+    match commit(shared, connection, batch) {
         Ok(results) => {
             for (call, result) in batch.drain(..).zip(results) {
                 if let Ok(Done::Appended(added)) = &result {
@@ -165,7 +170,7 @@ fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut S
         }
         Err(Failure::Broken(_)) if batch.len() > 1 => {
             for call in batch.drain(..) {
-                commit_all(connection, &mut vec![call], sweep);
+                commit_all(shared, connection, &mut vec![call], sweep);
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {
@@ -185,7 +190,12 @@ enum Failure {
     Whole(StoreError),
 }
 
-fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+fn commit(
+    shared: &Shared,
+    connection: &mut Connection,
+    batch: &[Write],
+) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+    shared.check_place().map_err(Failure::Whole)?;
     // Left from a rollback that failed.
     roll_back(connection);
     let batch_sql = |sql: &str| connection.execute_batch(sql);
@@ -229,6 +239,11 @@ fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Don
             _ => Failure::Whole(error),
         });
     }
+    // It may have been moved meanwhile, and come back. Nobody reads from it until then, so that nobody takes it for stored.
+    shared.check_place().map_err(|error| {
+        let unknown = StoreError::new(StoreErrorKind::OutcomeUnknown, "it was stored where it may be lost");
+        Failure::Whole(unknown.with_source(Cause::from(error)))
+    })?;
     Ok(results)
 }
 
