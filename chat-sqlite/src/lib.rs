@@ -19,6 +19,7 @@
 
 mod append;
 mod builder;
+mod checkpoint;
 mod error;
 mod place;
 mod read;

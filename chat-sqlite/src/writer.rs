@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{Added, append, create, unwritten};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Cause, Chain, commit_failed, copy, refused};
 use crate::place::{self, Place};
 use crate::retention::Sweep;
@@ -95,19 +96,47 @@ pub(crate) fn run(shared: &Shared, mut queue: mpsc::Receiver<Write>, opened: one
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut sweep = Sweep::new(shared.settings.retention, shared.settings.clock.clone());
+    let sweep = Sweep::new(shared.settings.retention, shared.settings.clock.clone());
+    let checkpoint = Checkpoint::new(shared.settings.busy_timeout);
+    let mut chores = Chores { sweep, checkpoint };
     let mut batch = Vec::new();
     loop {
-        let idle = match wait(&runtime, &mut queue, sweep.patience(Instant::now())) {
+        let now = Instant::now();
+        let patience = [chores.sweep.patience(now), chores.checkpoint.patience(now)];
+        let idle = match wait(&runtime, &mut queue, patience.into_iter().flatten().min()) {
             Waited::Call(first) => {
                 collect(first, &mut queue, &mut batch);
-                commit_all(shared, &mut connection, &mut batch, &mut sweep);
+                commit_all(shared, &mut connection, &mut batch, &mut chores);
                 false
             }
             Waited::Nothing => true,
             Waited::Closed => return,
         };
-        sweep.run(shared, &mut connection, idle);
+        chores.sweep.run(shared, &mut connection, idle);
+        chores.checkpoint.run(&connection, idle);
+    }
+}
+
+/// What is done between the commits.
+struct Chores {
+    sweep: Sweep,
+    checkpoint: Checkpoint,
+}
+
+impl Chores {
+    /// What a commit leaves to do.
+    fn note(&mut self, added: &Added) {
+        let (mut count, mut changed) = (0, false);
+        for outcome in &added.appended.outcomes {
+            if let Outcome::Stored { target, .. } = outcome {
+                count += 1;
+                changed |= target.is_some();
+            }
+        }
+        self.sweep.grew(added.room, added.kept, count);
+        if changed {
+            self.checkpoint.note(Instant::now());
+        }
     }
 }
 
@@ -154,23 +183,19 @@ fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Writ
 }
 
 /// Commits the calls together; one by one if that fails for certain, so that the call to blame fails alone.
-fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
+fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Write>, chores: &mut Chores) {
     match commit(shared, connection, batch) {
         Ok(results) => {
             for (call, result) in batch.drain(..).zip(results) {
                 if let Ok(Done::Appended(added)) = &result {
-                    let stored = added.appended.outcomes.iter();
-                    let count = stored
-                        .filter(|outcome| matches!(outcome, Outcome::Stored { .. }))
-                        .count();
-                    sweep.grew(added.room, added.kept, count);
+                    chores.note(added);
                 }
                 call.answer(result);
             }
         }
         Err(Failure::Broken(_)) if batch.len() > 1 => {
             for call in batch.drain(..) {
-                commit_all(shared, connection, &mut vec![call], sweep);
+                commit_all(shared, connection, &mut vec![call], chores);
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {

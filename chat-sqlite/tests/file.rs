@@ -3,7 +3,8 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::{chain, delete, edit, epoch, left_of, room, say, secret};
 use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind};
@@ -255,4 +256,59 @@ async fn of_many_deletions_and_edits_nothing_is_left_in_the_file() {
         left_of(&[&path], (0..3000).filter(|number| number % 3 == 2)).len(),
         1000
     );
+}
+
+/// A moment after the deletion, with the store open and in use: the database and its write-ahead log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_deleted_is_not_left_in_the_log_either() {
+    for busy in [false, true] {
+        let (_folder, path) = file();
+        let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+        let (r, other) = (room("r"), room("other"));
+        store.create_room(&r, epoch()).await.unwrap();
+        store.create_room(&other, epoch()).await.unwrap();
+        let entries: Vec<_> = (0..20).map(|n| say(&format!("all say {}", secret(n)))).collect();
+        store.append(&r, 0, &entries).await.unwrap();
+        let log = path.with_file_name("chat.db-wal");
+        assert_eq!(left_of(&[&path, &log], 0..20).len(), 20);
+        let mut users = tokio::task::JoinSet::new();
+        if busy {
+            let (writer, reader) = (store.clone(), store.clone());
+            users.spawn(async move {
+                for head in 0.. {
+                    writer.append(&other, head, &[say("more")]).await.unwrap();
+                }
+            });
+            users.spawn(async move {
+                loop {
+                    reader.log(&room("r"), 0, PageLimit::entries(9)).await.unwrap();
+                }
+            });
+        }
+        let changes: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .map(|(n, entry)| match n % 2 {
+                0 => delete(entry.id),
+                _ => edit(entry.id, "all say more"),
+            })
+            .collect();
+        store.append(&r, 20, &changes).await.unwrap();
+        let begun = Instant::now();
+        loop {
+            let left = left_of(&[&path, &log], 0..20);
+            if left.is_empty() {
+                break;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(40),
+                "busy: {busy}, left: {left:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("busy: {busy}, gone after {:?}", begun.elapsed());
+        users.abort_all();
+        while users.join_next().await.is_some() {}
+        store.close().await.unwrap();
+    }
 }
