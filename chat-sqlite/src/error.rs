@@ -49,6 +49,25 @@ pub(crate) fn closed() -> StoreError {
     refused("the store is closed")
 }
 
+/// Whether it is the file or the disk that failed, and likely goes on failing; not what was asked for.
+pub(crate) fn stays(error: &StoreError) -> bool {
+    match error.source().and_then(|source| source.downcast_ref::<Cause>()) {
+        Some(Cause::Sqlite(error)) => matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+            )
+        ),
+        _ => false,
+    }
+}
+
 /// The same error for each of several calls.
 pub(crate) fn copy(error: &StoreError) -> StoreError {
     let copy = StoreError::new(error.kind(), error.to_string());

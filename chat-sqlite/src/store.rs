@@ -21,8 +21,17 @@ use crate::shared::Shared;
 use crate::writer::{self, Write};
 use crate::{read, search};
 
-/// A [`MessageStore`] in one file, on SQLite. Several of them, in one process or several on one machine, may use one
-/// file.
+/// A [`MessageStore`] in one file, on SQLite.
+///
+/// Several of them, in one process or several on one machine, may use one file: each room keeps one order, and what is
+/// acknowledged by one is read by all. But nothing tells a hub what another one has written: its members hear of it when
+/// somebody next writes to that room by their own hub, or when they read the history. So this is for a tool beside a
+/// server, or for a server that takes over from another; two servers that share their members need a store and a bus
+/// that are made for it. Retention is each store's own: the strictest counts.
+///
+/// [`health`](MessageStore::health) fails while the file can't be read or isn't in its place any more, and for half a
+/// minute after a write has failed for a reason that stays, such as a full disk or a damaged file, unless another one
+/// succeeds before.
 ///
 /// Its threads end when it is closed or dropped; only [`close`](MessageStore::close) waits for them.
 pub struct SqliteStore {
@@ -255,6 +264,7 @@ impl MessageStore for SqliteStore {
         if self.queues()?.write.is_closed() {
             return Err(lost());
         }
+        self.shared.check_writes()?;
         self.read(read::health).await
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{Added, append, create, unwritten};
 use crate::checkpoint::Checkpoint;
-use crate::error::{Cause, Chain, commit_failed, copy, refused};
+use crate::error::{Cause, Chain, commit_failed, copy, refused, stays};
 use crate::place::{self, Place};
 use crate::retention::Sweep;
 use crate::schema;
@@ -39,6 +39,19 @@ pub(crate) enum Write {
 enum Done {
     Created(RoomHead),
     Appended(Added),
+}
+
+impl Done {
+    fn is_written(&self) -> bool {
+        match self {
+            Self::Created(_) => false, // It may have been there.
+            Self::Appended(added) => added
+                .appended
+                .outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Outcome::Stored { .. })),
+        }
+    }
 }
 
 impl Write {
@@ -186,6 +199,13 @@ fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Writ
 fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Write>, chores: &mut Chores) {
     match commit(shared, connection, batch) {
         Ok(results) => {
+            let failure = results
+                .iter()
+                .find_map(|result| result.as_ref().err().filter(|error| stays(error)));
+            // A call that stored nothing shows nothing.
+            if failure.is_some() || results.iter().flatten().any(Done::is_written) {
+                shared.note(failure);
+            }
             for (call, result) in batch.drain(..).zip(results) {
                 if let Ok(Done::Appended(added)) = &result {
                     chores.note(added);
@@ -199,6 +219,7 @@ fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Writ
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {
+            shared.note(Some(&error));
             tracing::warn!(error = %Chain(&error), calls = batch.len(), "a commit failed");
             for call in batch.drain(..) {
                 call.answer(Err(copy(&error)));

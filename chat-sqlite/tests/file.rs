@@ -172,10 +172,41 @@ async fn a_full_disk_refuses_writes_and_reads_go_on() {
     assert!(head > 5, "{head}");
     let page = store.log(&r, 0, PageLimit::entries(1000)).await.unwrap();
     assert_eq!((page.head, page.entries.len() as u64), (head, head));
+    let error = store.health().await.unwrap_err();
+    assert_eq!(chain(&error), "the write failed: database or disk is full");
+    // What is wrong with a call says nothing about the store.
+    assert_eq!(
+        kind(store.append(&room("none"), 0, &[say("hi")]).await),
+        StoreErrorKind::Refused
+    );
+    assert_eq!(kind(store.health().await), StoreErrorKind::Refused);
     store.close().await.unwrap();
     // With more room, it goes on where it stood.
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.append(&r, head, &[say("again")]).await.unwrap().head, head + 1);
+}
+
+#[tokio::test]
+async fn health_knows_of_a_table_that_is_damaged_for_writing_only() {
+    let (_folder, path) = file();
+    fill(&path, 3).await;
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "CREATE TABLE kept AS SELECT * FROM words_data WHERE id = 10; DELETE FROM words_data WHERE id = 10",
+        )
+        .unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.health().await.unwrap();
+    let error = store.append(&room("r"), 3, &[say("hi")]).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+    assert_eq!(chain(&store.health().await.unwrap_err()), chain(&error));
+    assert_eq!(store.room(&room("r")).await.unwrap().unwrap().head, 3);
+    other
+        .execute_batch("INSERT INTO words_data SELECT * FROM kept")
+        .unwrap();
+    assert_eq!(store.append(&room("r"), 3, &[say("hi")]).await.unwrap().head, 4);
+    store.health().await.unwrap();
 }
 
 #[tokio::test]
