@@ -58,14 +58,16 @@ async fn a_file_of_another_application_is_left_alone() {
         .unwrap();
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "these are my notes ".repeat(100)).unwrap();
-    for path in [path, text] {
+    let short = folder.path().join("short.txt");
+    std::fs::write(&short, "x").unwrap();
+    for path in [path, text, short] {
         let before = std::fs::read(&path).unwrap();
         assert_eq!(kind(SqliteStore::open(&path).await), StoreErrorKind::Refused);
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
-        2,
+        3,
         "no file was added"
     );
 }

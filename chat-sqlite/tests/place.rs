@@ -165,3 +165,49 @@ async fn what_is_no_file_is_refused() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// The interleaving: a store is open; another one is opened in the same process, and looks at the file's header; a
+/// third party opens and closes the file. Closing a descriptor of the file lets go of all locks that the process has on
+/// it, so that the third party would take itself for the last one and delete the write-ahead log.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_store_leaves_the_locks_of_the_first() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let locks = || {
+        let inode = format!(":{} ", std::fs::metadata(&path).unwrap().ino());
+        let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        locks.lines().filter(|lock| lock.contains(&inode)).count()
+    };
+    let store = begin(&path).await;
+    let before = locks();
+    let other = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(locks(), before);
+    other.close().await.unwrap();
+    assert_eq!(locks(), before);
+    store.close().await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn any_name_of_a_file_will_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "a b.db",
+        "100%.db",
+        "what?#.db",
+        "%41.db",
+        "é🦀.db",
+        "a&b=c.db",
+        "'\"\\.db",
+        "x:y.db",
+    ] {
+        let path = folder.path().join(name);
+        begin(&path).await.close().await.unwrap();
+        let store = SqliteStore::open(&path).await.unwrap();
+        assert_eq!(second(&store).await.unwrap().head, 2, "{name}");
+        assert!(path.exists(), "{name}");
+    }
+}
