@@ -18,6 +18,7 @@ pub(crate) struct Place {
 
 /// What tells a file from every other one that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "nothing is looked for there"))]
 pub(crate) struct FileId(#[cfg(unix)] (u64, u64));
 
 /// Which file is there; `None` if none is, or if that can't be told.
