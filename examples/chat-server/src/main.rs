@@ -66,7 +66,7 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let origins = if args.origins.is_empty() {
         Origins::same()
     } else {
-        Origins::only(&args.origins)
+        Origins::only(&args.origins)?
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
