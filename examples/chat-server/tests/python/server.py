@@ -31,12 +31,15 @@ class TestCase(unittest.IsolatedAsyncioTestCase):
 class Server:
     """A server on a port and a database file of its own. Both are the same after a restart."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, files=None, **environment):
+        """`files` is the limit of open files; `environment` is of the program alone."""
         program = os.environ.get("CHAT_SERVER")
         if not program:
             raise RuntimeError("CHAT_SERVER must name the chat-server program")
         self.program = os.path.abspath(program)
         self.options = options
+        self.files = files
+        self.environment = environment
         self.directory = tempfile.mkdtemp(prefix="chat-server-test-")
         self.port = 0
         self.process = None
@@ -54,10 +57,7 @@ class Server:
 
     def start(self):
         """Starts it and waits until it listens."""
-        command = [self.program, "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--store", f"sqlite:{os.path.join(self.directory, 'chat.db')}", *self.options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = self.popen(stdout=subprocess.PIPE)
         # A server that says nothing must not hold the tests up: its end ends the line.
         watchdog = threading.Timer(20, self.process.kill)
         watchdog.start()
@@ -69,6 +69,29 @@ class Server:
         if not match:
             raise RuntimeError(f"the server didn't start; it said {line!r}")
         self.port = int(match[1])
+
+    def popen(self, **how):
+        """The program with the test's options, started and not waited for."""
+        command = [self.program, *self.options]
+        if "--listen" not in self.options:
+            command += ["--listen", f"127.0.0.1:{self.port}"]
+        if "--store" not in self.options:
+            command += ["--store", f"sqlite:{os.path.join(self.directory, 'chat.db')}"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
+        if self.files:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.files), *command]
+        return subprocess.Popen(command, text=True, env={**environment, **self.environment}, **how)
+
+    def fail(self):
+        """Runs the program, which is expected not to start: its exit code and what it said."""
+        process = self.popen(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, said = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return process.returncode, out, said
 
     def send_signal(self, number):
         os.kill(self.process.pid, number)
