@@ -74,7 +74,7 @@ impl ChatUpgrade {
     /// visitor is not let in.
     pub async fn serve(self, hub: &Hub, visitor: impl Into<Visitor>) -> Response {
         let deadline = Instant::now() + hub.limits().handshake;
-        let room = match self.opening.check_origin(&self.origins).and(self.room) {
+        let room = match self.opening.check_origin(&self.origins, false).and(self.room) {
             Ok(room) => room,
             Err(refusal) => return http::Response::from(Rejection::from(refusal)).map(Body::from),
         };

@@ -425,7 +425,9 @@ impl RoomLease {
                 Offered::Broken(refused) => return refused.sender.tell(Err(unavailable())),
                 Offered::Full(refused) => submission = refused,
             }
-            if tokio::time::timeout_at(submission.deadline, space).await.is_err() {
+            let waited = tokio::time::timeout_at(submission.deadline, space).await;
+            if waited.is_err() || submission.deadline <= Instant::now() {
+                log.space.notify_one(); // The place, if this was about one, is for the next.
                 return submission.sender.tell(Err(unavailable()));
             }
         }
