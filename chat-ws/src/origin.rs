@@ -37,6 +37,26 @@ impl Origins {
         Self(Rule::Any)
     }
 
+    /// Whether a request with these headers may connect, as far as its origin goes: for routes of your own beside the chat's,
+    /// which go by the same cookies.
+    ///
+    /// ```
+    /// # use http::{HeaderMap, header::{HOST, ORIGIN}};
+    /// # use roomcast_ws::Origins;
+    /// let mut headers = HeaderMap::new();
+    /// assert!(Origins::same().allows(&headers), "no browser");
+    /// headers.insert(HOST, "chat.example".parse()?);
+    /// headers.insert(ORIGIN, "https://evil.example".parse()?);
+    /// assert!(!Origins::same().allows(&headers));
+    /// headers.insert(ORIGIN, "https://chat.example".parse()?);
+    /// assert!(Origins::same().allows(&headers));
+    /// # Ok::<(), http::header::InvalidHeaderValue>(())
+    /// ```
+    #[must_use]
+    pub fn allows(&self, headers: &HeaderMap) -> bool {
+        self.allow(&Page::of(headers))
+    }
+
     /// Pages of these origins and no others, the server's own included only if it is listed. Written as browsers do,
     /// `https://chat.example`; letter case and a default port make no difference. `*` is [`any`](Self::any).
     #[must_use]

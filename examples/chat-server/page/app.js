@@ -219,22 +219,30 @@ function roomOfAddress() {
 // 3  HTTP
 
 class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, retryMs) {
     super(message || code);
     this.status = status;
     this.code = code;
+    this.retryMs = retryMs;
   }
 }
 
-async function api(path, query = {}) {
+/** What `Retry-After` asks for, as seconds or as a date, in milliseconds; 0 if it asks for nothing. */
+function retryAfter(answer) {
+  const text = answer.headers.get("retry-after") ?? "0";
+  const wait = /^\d+$/.test(text) ? 1000 * Number(text) : Date.parse(text) - Date.now();
+  return wait > 0 ? wait : 0;
+}
+
+async function api(path, query = {}, method = "GET") {
   const url = new URL(`api/${path}`, location.href);
   url.hash = "";
   url.search = "";
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
   if (identity.asked) url.searchParams.set("user", identity.asked);
-  const answer = await fetch(url, { headers: { accept: "application/json" }, cache: "no-store" });
+  const answer = await fetch(url, { method, headers: { accept: "application/json" }, cache: "no-store" });
   const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw new ApiError(answer.status, body?.error ?? "http", body?.message ?? `HTTP ${answer.status}`);
+  if (!answer.ok) throw new ApiError(answer.status, body?.error ?? "http", body?.message ?? `HTTP ${answer.status}`, retryAfter(answer));
   return body;
 }
 
@@ -290,6 +298,7 @@ const link = {
   why: "",
   bye: null,
   attempts: 0,
+  invited: 0, // times in a row that the server would let us in, after a connection that failed
   openedAt: 0,
   heardAt: 0,
   retryAt: 0,
@@ -336,7 +345,7 @@ function dropSocket() {
 }
 
 /** The connection is gone. Decides whether and when to come back. */
-async function lost(closeCode) {
+function lost(closeCode) {
   const wasOpen = link.state === "open";
   const bye = link.bye;
   const code = bye?.code ?? closeCode;
@@ -358,17 +367,35 @@ async function lost(closeCode) {
   // "At once" is meant once: a server that closes each connection so would otherwise be called in a loop.
   const delay = bye?.after_ms ?? (meaning.now && link.attempts === 0 ? 0 : backoff);
   link.attempts += 1;
+  waitFor(delay, Boolean(bye?.after_ms));
+  if (!wasOpen && closeCode !== 4004) askWhy();
+}
+
+/** Comes back after the delay; not earlier, whatever happens, if the server asked for it. */
+function waitFor(delay, asked) {
+  clearTimeout(link.timers.retry);
   link.state = "waiting";
   link.retryAt = Date.now() + delay;
-  link.notBefore = bye?.after_ms ? link.retryAt : 0;
+  link.notBefore = asked ? link.retryAt : 0;
   link.timers.retry = setTimeout(connect, delay);
   schedule();
+}
 
-  // A browser is not told why an upgrade was refused. Ask over HTTP, where the refusal can be read.
-  if (!wasOpen && closeCode !== 4004) {
-    const refused = await api("rooms", { limit: 1 }).then(() => null, (error) => error);
-    if (link.state === "waiting" && (refused?.status === 400 || refused?.status === 401)) stop(`The server refused the connection: ${refused.message}`);
-  }
+/** A browser is not told why an upgrade was refused. The server says it over HTTP, where the answer can be read. */
+async function askWhy() {
+  const attempt = link.attempts;
+  const refused = await api("entrance", {}, "POST").then(() => null, (error) => error);
+  if (link.state !== "waiting" || link.attempts !== attempt) return;
+  // "Come in", and yet we don't get in. A server that has only just come up says so too, but not time after time.
+  link.invited = refused ? 0 : link.invited + 1;
+  if (link.invited >= 3) link.why = "The server answers, but no WebSocket gets through. Something in between may not pass it on.";
+  if (!refused) return schedule();
+  if (!(refused instanceof ApiError)) return;
+  const why = `${refused.message.replace(/\.$/, "")}.`;
+  if ([400, 401, 403].includes(refused.status)) return stop(`The server refused the connection: ${why}`);
+  if (![429, 503].includes(refused.status)) return;
+  link.why = `The server can't take this connection now: ${why}`;
+  waitFor(Math.max(refused.retryMs, link.retryAt - Date.now()), refused.retryMs > 0);
 }
 
 function stop(why) {
@@ -448,6 +475,7 @@ function hello(frame) {
   link.state = "open";
   link.everOpen = true;
   link.why = "";
+  link.invited = 0;
   link.openedAt = Date.now();
   link.pausedUntil = 0;
   Object.assign(link.limits, frame.limits);
@@ -1101,7 +1129,7 @@ function drawBanner() {
   let text = "";
   let act = "";
   if (state === "stopped") [text, act] = [link.why, "Connect again"];
-  else if (state === "waiting") [text, act] = [(link.why || "Connection lost.") + keeps, "Try now"];
+  else if (state === "waiting") [text, act] = [(link.why || (link.everOpen ? "Connection lost." : "The server can't be reached.")) + keeps, "Try now"];
   else if (away) text = (link.everOpen ? "Reconnecting…" : "Connecting…") + keeps;
   say($("banner-text"), text);
   const seconds = Math.ceil((link.retryAt - Date.now()) / 1000);

@@ -37,7 +37,7 @@ pub(crate) fn routes(hub: Hub, origins: Origins, metrics: PrometheusHandle) -> R
             "/metrics",
             get(async |State(server): State<Server>| server.render_metrics()),
         )
-        .merge(crate::page::routes())
+        .merge(crate::page::routes(&hub, &origins))
         .fallback(async || Refused(Refusal::new(ErrorCode::NotFound, "there is nothing at this path")))
         .method_not_allowed_fallback(async || {
             let refusal = Refusal::new(ErrorCode::BadRequest, "this path doesn't know that method");

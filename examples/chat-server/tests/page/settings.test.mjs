@@ -1,7 +1,10 @@
 // Servers that were started with settings of their own: retention, origins, few connections.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Browser, Server, between, eventually } from "./helpers.mjs";
 
 let browser;
@@ -49,4 +52,77 @@ test("asking whether a room is empty doesn't hurry one whose messages are only l
   for (const frame of held) link.send(frame);
   await ann.sees(["one", "two"]);
   assert.equal(link.sent.filter((frame) => frame.t === "history").length, 1);
+});
+
+/** When the page opened a WebSocket, as the browser tells it. */
+function opened(person) {
+  const times = [];
+  person.page.on("websocket", () => times.push(Date.now()));
+  return times;
+}
+
+test("a page of an origin that isn't allowed is told so, and stays away", async (t) => {
+  const server = await start(t, "--origin", "https://chat.example");
+  const ann = await browser.person(t, server, "Ann");
+  ann.expect(/WebSocket connection to .* failed|status of 403/);
+  const times = opened(ann);
+  await ann.page.goto(`${server.url}/?user=Ann#/room/lobby`);
+  await ann.banner.getByText(`The server refused the connection: pages of ${server.url} may not connect`).waitFor();
+  await ann.banner.getByRole("button", { name: "Connect again" }).waitFor();
+  await ann.page.evaluate(() => dispatchEvent(new Event("online")));
+  await pause(1500); // a retry would come within half a second
+  assert.equal(times.length, 1);
+  await ann.banner.getByRole("button", { name: "Connect again" }).click();
+  await eventually(async () => assert.equal(times.length, 2));
+});
+
+test("a user with too many connections is told so, and gets in when one ends", async (t) => {
+  const server = await start(t);
+  const others = await Promise.all(Array.from({ length: 64 }, async () => {
+    const socket = connect(server.port, "127.0.0.1");
+    t.after(() => socket.destroy());
+    socket.write(`GET /ws/elsewhere?user=Ann HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${"A".repeat(22)}==\r\n\r\n`);
+    const [answer] = await once(socket, "data");
+    assert.match(String(answer), /^HTTP\/1.1 101 /);
+    return socket;
+  }));
+  const ann = await browser.person(t, server, "Ann");
+  ann.expect(/WebSocket connection to .* failed|status of 429/);
+  await ann.page.goto(`${server.url}/?user=Ann#/room/lobby`);
+  await ann.banner.getByText("The server can't take this connection now: one user may have 64 connections at a time.").waitFor();
+  others[0].destroy();
+  await ann.connected();
+  await ann.banner.waitFor({ state: "hidden" });
+});
+
+test("a full server is left alone for as long as it asks", async (t) => {
+  const server = await start(t, "--max-connections", "1");
+  const bob = await browser.person(t, server, "Bob", { room: "lobby" });
+  const ann = await browser.person(t, server, "Ann");
+  ann.expect(/WebSocket connection to .* failed|status of 503/);
+  const times = opened(ann);
+  await ann.page.goto(`${server.url}/?user=Ann#/room/lobby`);
+  await ann.banner.getByText("The server can't take this connection now: the server is full.").waitFor();
+  await bob.page.close();
+  await ann.page.evaluate(() => dispatchEvent(new Event("online")));
+  await ann.connected();
+  assert.equal(times.length, 2);
+  assert.ok(times[1] - times[0] >= 4900, `came back after ${times[1] - times[0]} ms`);
+});
+
+test("where HTTP gets through and WebSockets don't, the page says so", async (t) => {
+  const server = await start(t);
+  const ann = await browser.person(t, server, "Ann");
+  let blocked = true;
+  await between(ann, {
+    open: (page) => {
+      if (blocked) page.close({ code: 3001, reason: "blocked" });
+      return !blocked;
+    },
+  });
+  await ann.page.goto(`${server.url}/?user=Ann#/room/lobby`);
+  await ann.banner.getByText("The server can't be reached.").waitFor();
+  await ann.banner.getByText("no WebSocket gets through").waitFor();
+  blocked = false;
+  await ann.connected();
 });
