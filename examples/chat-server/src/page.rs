@@ -13,9 +13,10 @@ use roomcast_ws::Origins;
 use crate::api::Refused;
 use crate::identity::Visitor;
 
-/// Nothing but what this server itself delivers is loaded or run, and no other page may frame it.
+/// Nothing but what this server itself delivers is loaded or run, and no other page may frame it. `'self'` covers
+/// WebSockets to this server too; to name their schemes would allow those to any other.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(hub: &Hub, origins: &Origins) -> Router<S> {
     let (hub, origins) = (hub.clone(), origins.clone());
