@@ -72,7 +72,8 @@ function dayName(date) {
   return (date.getFullYear() === now.getFullYear() ? longDay : longDayYear).format(date);
 }
 
-const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const number = new Intl.NumberFormat();
+const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
 const squeeze = (text, length) => {
   const flat = text.replace(/\s+/g, " ").trim();
   return flat.length > length ? `${flat.slice(0, length - 1)}…` : flat;
@@ -131,10 +132,10 @@ function linked(text) {
 /** Text as nodes, with the words that were searched for in <mark>. */
 function marked(text, words) {
   const parts = document.createDocumentFragment();
-  const wanted = words.filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   let done = 0;
-  if (wanted.length) {
-    for (const found of text.matchAll(new RegExp(wanted.join("|"), "giu"))) {
+  if (words.length) {
+    // Whole words, as the server searches; they hold no character that means something in an expression.
+    for (const found of text.matchAll(new RegExp(`(?<![\\p{L}\\p{N}])(?:${words.join("|")})(?![\\p{L}\\p{N}])`, "giu"))) {
       parts.append(text.slice(done, found.index), el("mark", { text: found[0] }));
       done = found.index + found[0].length;
     }
@@ -203,6 +204,16 @@ function changeName(name) {
 const validRoom = (id) => /^[A-Za-z0-9\-_.:@~]{1,128}$/.test(id);
 const roomAddress = (id) => `#/room/${encodeURIComponent(id)}`;
 
+/** What the address names, for people. */
+function nameInAddress() {
+  const name = location.hash.replace(/^#\/(room\/)?/, "");
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** The room that the address names, "" for none, or null when it can't be a room. */
 function roomOfAddress() {
   const found = /^#\/room\/([^/]*)\/?$/.exec(location.hash);
@@ -234,37 +245,78 @@ function retryAfter(answer) {
   return wait > 0 ? wait : 0;
 }
 
+const API_MS = 10_000;
+
 async function api(path, query = {}, method = "GET") {
   const url = new URL(`api/${path}`, location.href);
   url.hash = "";
   url.search = "";
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
   if (identity.asked) url.searchParams.set("user", identity.asked);
-  const answer = await fetch(url, { method, headers: { accept: "application/json" }, cache: "no-store" });
+  const answer = await fetch(url, { method, headers: { accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(API_MS) });
   const body = await answer.json().catch(() => null);
   if (!answer.ok) throw new ApiError(answer.status, body?.error ?? "http", body?.message ?? `HTTP ${answer.status}`, retryAfter(answer));
   return body;
 }
 
-const POLL_MS = 5000;
-const directory = { rooms: [], polling: false };
+// Who is where is asked over HTTP: now and then, and when something shows that it has changed. While the connection is
+// away it isn't known, and nothing is claimed.
 
-async function poll() {
-  if (link.state !== "open" || document.visibilityState !== "visible" || directory.polling) return;
-  directory.polling = true;
-  const room = front();
+const ROOMS_MS = 5000;
+const MEMBERS_MS = 2500;
+const ROOMS_PAGE = 200;
+const directory = { rooms: [], pages: 1, more: false, membersAt: 0, membersTimer: 0 };
+
+/** A function that does `work` while somebody looks: once at a time, and once more if it was called meanwhile. */
+function refresher(work) {
+  let running = false;
+  let again = false;
+  const wanted = () => link.state === "open" && document.visibilityState === "visible";
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    while (again && wanted()) {
+      again = false;
+      await work();
+      schedule();
+    }
+    running = false;
+  };
+}
+
+const refreshRooms = refresher(async () => {
+  const list = [];
+  let more = true;
   try {
-    const [list, members] = await Promise.all([
-      api("rooms"),
-      room ? api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null) : null,
-    ]);
-    if (Array.isArray(list?.rooms)) directory.rooms = list.rooms;
-    if (room && Array.isArray(members?.users)) room.members = members.users;
-  } catch { /* Who is here is decoration: the next round asks again, and the link says when the server is away. */ }
-  directory.polling = false;
-  schedule();
-  // The user went to another room meanwhile: its members are wanted now, not in five seconds.
-  if (front() !== room) poll();
+    for (let page = 0; more && page < directory.pages; page++) {
+      const answer = await api("rooms", { after: list.at(-1)?.id, limit: ROOMS_PAGE });
+      list.push(...answer.rooms);
+      more = answer.rooms.length > 0 && (answer.more ?? answer.rooms.length === ROOMS_PAGE);
+    }
+  } catch {
+    return; // what was known stands until the next round
+  }
+  Object.assign(directory, { rooms: list, more });
+});
+
+const refreshMembers = refresher(async () => {
+  const room = front();
+  if (room?.phase !== "live") return;
+  const { turn } = room;
+  directory.membersAt = Date.now();
+  const answer = await api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null);
+  // Of a connection that has ended meanwhile, or of a room that was left, it says nothing.
+  if (room.turn === turn && room.phase === "live") room.members = answer?.users ?? null;
+});
+
+/** Somebody speaks who isn't known to be here. Not each time, as who posts over HTTP is never here. */
+function noticed(user) {
+  if (directory.membersTimer || !front()?.members || front().members.some((member) => member.id === user.id)) return;
+  directory.membersTimer = setTimeout(() => {
+    directory.membersTimer = 0;
+    refreshMembers();
+  }, Math.max(0, directory.membersAt + 1000 - Date.now()));
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -490,7 +542,7 @@ function hello(frame) {
   for (const room of rooms.values()) Object.assign(room, { phase: "away", joinAfter: 0 });
   joinNext();
   schedule();
-  poll();
+  refreshRooms();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -507,7 +559,7 @@ const EMPTY_MS = 200; // how long a room whose replay doesn't begin is taken for
 
 const rooms = new Map();
 let frontId = null; // null: no room in front
-let badAddress = false;
+let badAddress = null; // what the address names where that can't be a room
 const front = () => rooms.get(frontId) ?? null;
 
 function makeRoom(id) {
@@ -633,7 +685,10 @@ function joined(room, answer) {
     room.nextEpoch = answer.epoch; // the gap frame that follows says whether it counts
   }
   pump(room);
-  if (room === front()) poll();
+  if (room === front()) {
+    refreshMembers();
+    refreshRooms();
+  }
   schedule();
 }
 
@@ -661,6 +716,7 @@ function awayFrom(room) {
   room.loadTurn += 1;
   room.loading = null;
   room.tail = null;
+  room.members = null;
   if (room.phase !== "refused") room.phase = "away";
 }
 
@@ -778,6 +834,7 @@ function newMessage(room, frame) {
   } else if (!own) room.missed += 1;
 
   if (own || message.deleted || (room.mark && room.mark.epoch === room.epoch && message.seq <= room.mark.seq)) return;
+  if (room === front()) noticed(message.user);
   if (room === front() && document.visibilityState === "visible") return;
   if (room.unread === 0) room.newFrom = room.mark?.seq ?? message.seq - 1;
   room.unread += 1;
@@ -960,6 +1017,23 @@ function enqueue(room, op) {
   schedule();
 }
 
+function frameOf(room, op) {
+  const frame = { t: op.kind, room_id: room.id };
+  if (op.kind === "send") Object.assign(frame, { nonce: op.nonce, content: op.content, ...(op.reply_to && { reply_to: op.reply_to }) });
+  else Object.assign(frame, { msg: op.msg, ...(op.kind === "edit" && { content: op.content }) });
+  return frame;
+}
+
+const jsonBytes = (value) => new TextEncoder().encode(JSON.stringify(value)).length;
+
+/** By how many bytes it is above what the server takes in a frame. Sent nevertheless, it would cost the connection. */
+function excess(room, op) {
+  // JSON takes at most six bytes for each unit of the text: most need not be counted.
+  if (6 * (op.content?.length ?? 0) + 1024 < link.limits.message_bytes) return 0;
+  const id = 24;
+  return Math.max(0, jsonBytes(frameOf(room, op)) + id - link.limits.message_bytes);
+}
+
 /** Sends the room's next operation, if it may be sent now. */
 function pump(room) {
   if (link.state !== "open" || room.phase !== "live" || room.queue.some((op) => op.state === "sent")) return;
@@ -971,17 +1045,12 @@ function pump(room) {
   }
   const op = room.queue.find((waiting) => waiting.state === "queued");
   if (!op) return;
-  const frame = { t: op.kind, room_id: room.id };
-  if (op.kind === "send") Object.assign(frame, { nonce: op.nonce, content: op.content, ...(op.reply_to && { reply_to: op.reply_to }) });
-  else Object.assign(frame, { msg: op.msg, ...(op.kind === "edit" && { content: op.content }) });
-  // A frame above the limit would end the connection, so it is stopped here.
-  if (new TextEncoder().encode(JSON.stringify(frame)).length + 24 > link.limits.message_bytes) {
-    return failed(room, op, { code: "too_large" });
-  }
+  // The composer lets none pass that is too long; but the server may have another limit since.
+  if (excess(room, op) > 0) return failed(room, op, { code: "too_large" });
   if (op.base?.epoch !== room.epoch) op.base = { epoch: room.epoch, seq: room.seq ?? room.head };
   op.state = "sent";
   saveOutbox();
-  request(frame, (error, ack) => {
+  request(frameOf(room, op), (error, ack) => {
     // Discarded by the user meanwhile, or the room was left.
     if (!room.queue.includes(op)) return;
     if (error) refused(room, op, error);
@@ -1109,7 +1178,7 @@ function draw() {
 }
 
 const show = (node, visible) => {
-  if (node.hidden === visible) node.hidden = !visible;
+  if (node.hidden === Boolean(visible)) node.hidden = !visible;
 };
 const say = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
@@ -1149,12 +1218,13 @@ function drawBanner() {
 }
 
 function drawRooms() {
-  const online = new Map(directory.rooms.map((room) => [room.id, room.online]));
+  // Who is where isn't known while the connection is away; which rooms there are is.
+  const online = new Map(directory.rooms.map((room) => [room.id, link.state === "open" ? room.online : 0]));
   const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
   const row = (id, mine) => {
     const room = rooms.get(id);
     const here = id === frontId;
-    const count = online.get(id) ?? (mine && room.members ? room.members.length : 0);
+    const count = (here && room?.members?.length) || online.get(id) || (mine && room.members?.length) || 0;
     const unread = room?.unread ?? 0;
     return {
       key: id,
@@ -1169,6 +1239,7 @@ function drawRooms() {
   const others = [...online.keys()].filter((id) => !rooms.has(id) && validRoom(id)).sort(byName);
   reconcile($("other-rooms"), others.map((id) => row(id, false)));
   show($("other-title"), others.length > 0);
+  show($("rooms-more"), directory.more);
   const elsewhere = [...rooms.values()].reduce((sum, room) => sum + (room.id === frontId ? 0 : room.unread), 0);
   show($("drawer-badge"), elsewhere > 0);
   say($("drawer-badge"), elsewhere > 99 ? "99+" : String(elsewhere));
@@ -1177,13 +1248,15 @@ function drawRooms() {
 
 function drawBar() {
   const room = front();
-  say($("room-title"), room ? room.id : "roomcast");
+  say($("room-title"), room ? room.id : "No room");
+  $("room-title").classList.toggle("room-name", Boolean(room));
   say($("room-online"), room?.members ? `${room.members.length} online` : "");
   for (const id of ["open-search", "open-people", "leave"]) $(id).disabled = !room;
 }
 
 function drawPeople() {
   if ($("people").hidden) return;
+  show($("people-unknown"), Boolean(front()) && link.state !== "open");
   const people = [...(front()?.members ?? [])].sort((a, b) => (a.name || a.id).localeCompare(b.name || b.id));
   reconcile($("people-list"), people.map((user) => ({
     key: user.id,
@@ -1222,8 +1295,9 @@ function drawLog() {
   }
   const anchor = switched ? room?.anchor : visibleAnchor();
   log.setAttribute("aria-busy", String(Boolean(room?.loading)));
-  reconcile(log, room ? logRows(room) : [emptyRow(badAddress ? "That isn't the name of a room" : "No room is open", badAddress
-    ? "A room's name has letters, digits and - _ . : @ ~ only." : "Choose one from the list, or start a new one.")]);
+  const noRoom = () => (badAddress === null ? emptyRow("No room is open", "Choose one from the list, or start a new one.")
+    : emptyRow(`“${squeeze(badAddress, 60)}” can't be the name of a room`, "A name has 1 to 128 characters: letters from a to z, digits and - _ . : @ ~", { text: "Find or create a room", act: openSwitcher }));
+  reconcile(log, room ? logRows(room) : [noRoom()]);
   roving();
 
   if (room?.target != null) goToTarget(room);
@@ -1586,7 +1660,27 @@ function drawComposer() {
     $("context-cancel").setAttribute("aria-label", context.kind === "edit" ? "Cancel editing" : "Cancel the reply");
   }
   $("send").setAttribute("aria-label", context?.kind === "edit" ? "Save the edit" : "Send");
-  $("send").disabled = draft.disabled || draft.value.trim() === "";
+  drawLength();
+}
+
+/** What would be sent if the user sent it now. */
+function drafted(room) {
+  const content = draft.value.trim();
+  const context = room.context;
+  if (context?.kind === "edit") return { kind: "edit", msg: context.id, content };
+  return { kind: "send", nonce: randomNonce(), content, reply_to: context?.id ?? null };
+}
+
+/** Whether what is written can be sent, and if it is too long, by how much. True if it can. */
+function drawLength() {
+  const room = front();
+  const content = draft.value.trim();
+  const over = room && content ? excess(room, drafted(room)) : 0;
+  const characters = over > 0 ? Math.ceil((over * content.length) / (jsonBytes(content) - 2)) : 0;
+  say($("draft-note"), over > 0 ? `Too long to send by about ${plural(characters, "character", "characters")}. Shorten it, or send it in parts.` : "");
+  const fits = !draft.disabled && content !== "" && over === 0;
+  $("send").disabled = !fits;
+  return fits;
 }
 
 function fitDraft() {
@@ -1630,20 +1724,19 @@ function dropContext(room) {
 
 function submit() {
   const room = front();
-  const content = draft.value.trim();
-  if (!room || !content || draft.disabled) return;
-  const context = room.context;
-  if (context?.kind === "edit") {
-    const message = room.known.get(context.id);
+  if (!room || !drawLength()) return;
+  const op = drafted(room);
+  if (op.kind === "edit") {
+    const message = room.known.get(op.msg);
     dropContext(room);
-    if (message && message.content !== content) enqueue(room, { kind: "edit", msg: message.id, content });
+    if (message && message.content !== op.content) enqueue(room, op);
     return;
   }
   room.context = null;
   room.newFrom = null;
   setDraft(room, "");
   goLatest(room);
-  enqueue(room, { kind: "send", content, reply_to: context?.id ?? null });
+  enqueue(room, op);
 }
 
 /** The newest own message that can be edited, for ArrowUp. */
@@ -1659,7 +1752,7 @@ draft.addEventListener("input", () => {
     keepDraft(room);
   }
   fitDraft();
-  $("send").disabled = draft.disabled || draft.value.trim() === "";
+  drawLength();
 });
 draft.addEventListener("keydown", (event) => {
   const room = front();
@@ -1765,7 +1858,7 @@ async function runSearch(more = false) {
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? [...search.results, ...answer.messages] : answer.messages, more: answer.more === true });
     const count = search.results.length;
-    say($("search-state"), count === 0 ? "No message has these words." : `${search.more ? "The newest " : ""}${plural(count, "message", "messages")}`);
+    say($("search-state"), count === 0 ? "No message has these words. Whole words are searched, not parts of them." : `${search.more ? "The newest " : ""}${plural(count, "message", "messages")}`);
   } catch (error) {
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? search.results : [] });
@@ -1776,7 +1869,7 @@ async function runSearch(more = false) {
 
 function drawResults() {
   const { room, query, results } = search;
-  const words = query.split(/\s+/);
+  const words = query.match(/[\p{L}\p{N}]+/gu) ?? [];
   reconcile($("results"), results.map((message) => ({
     key: message.id,
     sig: `${query} ${message.content}`,
@@ -1827,8 +1920,10 @@ function drawSwitcher() {
   const found = all.filter((name) => name.toLowerCase().includes(id.toLowerCase())).sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).slice(0, 30);
   switcher.options = found.map((name) => ({ key: name, text: `#${name}`, note: rooms.has(name) ? "" : "join", act: () => go(name) }));
   if (id && !all.includes(id)) {
-    if (validRoom(id)) switcher.options.push({ key: " create", text: `Create #${id}`, note: "new", act: () => go(id) });
-    else switcher.options.push({ key: " bad", text: "Not a possible name for a room", note: "", act: null });
+    // Where not all rooms are listed, it may exist.
+    if (!validRoom(id)) switcher.options.push({ key: " bad", text: "Not a possible name for a room", note: "", act: null });
+    else if (directory.more) switcher.options.push({ key: " create", text: `Go to #${id}`, note: "", act: () => go(id) });
+    else switcher.options.push({ key: " create", text: `Create #${id}`, note: "new", act: () => go(id) });
   }
   if (typed.trim() && front()) {
     switcher.options.push({ key: " search", text: `Search #${frontId} for “${squeeze(typed, 40)}”`, note: "", act: () => {
@@ -1913,6 +2008,11 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 
+$("rooms-more").addEventListener("click", () => {
+  directory.pages += 1;
+  refreshRooms();
+});
+
 // Rooms, from anywhere
 
 function go(id) {
@@ -1925,19 +2025,21 @@ function arrive() {
   const id = roomOfAddress();
   if (id === "") return location.replace(roomAddress(frontId ?? "lobby"));
   const before = front();
-  badAddress = id === null;
+  badAddress = id === null ? nameInAddress() : null;
   if (before && before.id !== id) before.newFrom = null;
   frontId = id;
   if (id !== null) {
     const room = openRoom(id);
     if (before !== room) {
+      room.members = null;
       if (room.stick) room.anchor = null;
       clearSearch();
     }
   }
   hovered = null;
   schedule();
-  poll();
+  refreshMembers();
+  refreshRooms();
   if (!phone.matches && before?.id !== id) draft.focus({ preventScroll: true });
 }
 
@@ -1954,7 +2056,7 @@ $("leave").addEventListener("click", async () => {
     history.pushState(null, "", location.pathname + location.search + "#/");
     clearSearch();
     schedule();
-    poll();
+    refreshRooms();
   }
 });
 
@@ -1990,11 +2092,13 @@ document.addEventListener("visibilitychange", () => {
   const room = front();
   if (document.visibilityState === "visible") {
     nudge();
-    poll();
+    refreshMembers();
+    refreshRooms();
   } else if (room) room.newFrom = null;
   schedule();
 });
-setInterval(poll, POLL_MS);
+setInterval(refreshRooms, ROOMS_MS);
+setInterval(refreshMembers, MEMBERS_MS);
 setInterval(() => link.state === "waiting" && drawBanner(), 1000);
 setTimeout(() => {
   slowStart = true;

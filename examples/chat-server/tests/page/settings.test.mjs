@@ -126,3 +126,23 @@ test("where HTTP gets through and WebSockets don't, the page says so", async (t)
   blocked = false;
   await ann.connected();
 });
+
+test("more rooms than fit on one page of the list can be had, and a room that isn't listed can be gone to", async (t) => {
+  const server = await start(t);
+  const name = (n) => `page-${String(n).padStart(3, "0")}`;
+  for (let n = 1; n <= 205; n++) await server.post(name(n), `filler-${n % 20}`, "here");
+  const ann = await browser.person(t, server, "Ann", { room: "a-room" });
+  const listed = ann.page.locator("#other-rooms .room");
+  await ann.page.locator("#other-rooms").getByRole("link", { name: name(1) }).waitFor();
+  assert.ok(await listed.count() < 205);
+  await ann.page.keyboard.press("Control+k");
+  await ann.page.keyboard.type(name(205));
+  await ann.page.getByRole("option", { name: `Go to #${name(205)}` }).waitFor();
+  await ann.page.keyboard.press("Escape");
+  await ann.page.getByRole("button", { name: "Show more rooms" }).click();
+  await eventually(async () => assert.equal(await listed.count(), 205));
+  await ann.page.getByRole("button", { name: "Show more rooms" }).waitFor({ state: "hidden" });
+  await ann.page.keyboard.press("Control+k");
+  await ann.page.keyboard.type("page-206");
+  await ann.page.getByRole("option", { name: "Create #page-206" }).waitFor();
+});
