@@ -82,7 +82,7 @@ impl Origins {
     /// ```
     #[must_use]
     pub fn allows(&self, headers: &HeaderMap) -> bool {
-        self.allow(&Page::of(headers))
+        self.allow(&Page::of(headers), false)
     }
 
     /// Pages of these origins and no others, the server's own included only if it is listed. Written as browsers do,

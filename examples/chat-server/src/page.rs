@@ -5,7 +5,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use roomcast_core::{Client, ErrorCode, Hub, Refusal};
 use roomcast_ws::Origins;
@@ -40,7 +40,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(hub: &Hub, origins: &Orig
         )
         .route(
             "/api/entrance",
-            post(async move |Visitor(user): Visitor, headers: HeaderMap| {
+            post(async move |Visitor { user, .. }: Visitor, headers: HeaderMap| {
                 enter(&hub, &origins, Client::v1(user), &headers).await
             }),
         )
@@ -48,19 +48,16 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(hub: &Hub, origins: &Orig
 
 /// Whether this page and user would be let in now, and if not, why: a script can't read the answer to a WebSocket's own
 /// request. A POST, since browsers name the page's origin in it as they do there.
-async fn enter(hub: &Hub, origins: &Origins, client: Client, headers: &HeaderMap) -> Result<StatusCode, Response> {
+async fn enter(hub: &Hub, origins: &Origins, client: Client, headers: &HeaderMap) -> Result<StatusCode, Refused> {
     if !origins.allows(headers) {
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let message = format!(
             "pages of {} may not connect; the server's --origin says which may",
             origin.unwrap_or("this origin")
         );
-        return Err(Refused(Refusal::new(ErrorCode::BadOrigin, message)).into_response());
+        return Err(Refusal::new(ErrorCode::BadOrigin, message).into());
     }
-    let admission = hub
-        .admit(client)
-        .await
-        .map_err(|refusal| Refused(refusal).into_response())?;
+    let admission = hub.admit(client).await?;
     // The place was only asked about.
     drop(admission);
     Ok(StatusCode::NO_CONTENT)
