@@ -16,11 +16,10 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use roomcast_core::{
     Appended, Change, Epoch, Fingerprint, HistoryPage, HistoryRange, JsonObject, LogPage, MemoryStore, Message,
     MessageId, MessageSearch, MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
-    StoreErrorKind, Timestamp, User,
+    StoreErrorKind, Timestamp, User, async_trait,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;

@@ -254,6 +254,11 @@ impl Hub {
 
     /// Runs a task that [`shutdown`](Self::shutdown) waits for: for transports, which serve each connection in one.
     /// It should end by itself once the hub is [`draining`](Self::draining).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, which is to run the task: call it from async code, or within
+    /// [`Handle::enter`](https://docs.rs/tokio/latest/tokio/runtime/struct.Handle.html#method.enter).
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.engine().tasks.spawn(task);
     }

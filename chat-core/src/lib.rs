@@ -39,7 +39,7 @@
 //!
 //! | trait | what it decides | comes with |
 //! |---|---|---|
-//! | [`MessageStore`] | where logs are kept | [`MemoryStore`]; `roomcast-sqlite` |
+//! | [`MessageStore`] | where logs are kept | [`MemoryStore`]; `roomcast-sqlite`, `roomcast-mongo` |
 //! | [`Connection`] | how frames travel | `roomcast-ws` |
 //! | [`Policy`] | who may do what | [`OpenPolicy`] |
 //! | [`Clock`], [`IdSource`] | time and names | [`SystemClock`], [`RandomIds`] |
@@ -76,6 +76,8 @@ mod time;
 mod verbs;
 mod wire;
 
+/// For implementations of [`Policy`], [`MessageStore`] and [`MessageSearch`]; see there.
+pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use client::{Client, Protocol};
 pub use connection::{CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Inbound};

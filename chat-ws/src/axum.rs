@@ -21,6 +21,8 @@ use crate::{Origins, Visitor};
 /// use axum::{Router, routing::get};
 /// use roomcast_core::{Hub, User};
 /// use roomcast_ws::ChatUpgrade;
+/// // With the crate `roomcast` and its feature `axum`, these two lines are
+/// // use roomcast::{Hub, User, ws::ChatUpgrade};
 ///
 /// async fn chat(State(hub): State<Hub>, Path(room): Path<String>, chat: ChatUpgrade) -> Response {
 ///     let ann = User::named("ann").expect("a plain name"); // whoever your own login says
