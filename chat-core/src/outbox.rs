@@ -5,7 +5,8 @@
 //! A tokio channel would cost 800 bytes while idle, and can neither count bytes nor be drained at once.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -254,17 +255,19 @@ impl Outbox {
         .await;
     }
 
-    /// Ready when the connection is that far. For parts of its task, which calls [`poll_phase`](Self::poll_phase) whenever it
-    /// is polled: so this registers nobody.
-    pub(crate) async fn reached(&self, phase: Phase) {
-        poll_fn(|_| {
+    /// Runs a part of the connection's task until the connection is that far: then `None`. The task calls
+    /// [`poll_phase`](Self::poll_phase) whenever it is polled, so this registers nobody.
+    pub(crate) fn before<F: Future>(
+        &self,
+        phase: Phase,
+        mut part: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |cx| {
             if self.phase() >= phase {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+                return Poll::Ready(None);
             }
+            part.as_mut().poll(cx).map(Some)
         })
-        .await;
     }
 
     /// Waits until the connection may have another request under way: fewer than `in_flight` uncommitted messages, and

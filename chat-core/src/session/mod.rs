@@ -72,16 +72,6 @@ pub(crate) fn serve<C: Connection>(
     connection: C,
 ) -> impl Future<Output = Ended> + Send {
     let span = tracing::debug_span!("connection", user = %client.user.id(), remote = ?client.remote);
-    run(engine, place, client, room, connection).instrument(span)
-}
-
-async fn run<C: Connection>(
-    engine: Arc<Engine>,
-    place: Place,
-    client: Client,
-    room: Option<RoomLease>,
-    connection: C,
-) -> Ended {
     let Client {
         user,
         protocol,
@@ -92,6 +82,20 @@ async fn run<C: Connection>(
     } = client;
     let outbox = Outbox::new(engine.limits.send_queue);
     let session = Arc::new(Session { user, protocol, outbox });
+    // Taken apart here, so that the task doesn't have the room of what it needs only at its beginning.
+    let first = room.map(|room| Box::new((room, start)));
+    run(engine, place, session, first, expires_in, connection).instrument(span)
+}
+
+async fn run<C: Connection>(
+    engine: Arc<Engine>,
+    place: Place,
+    session: Arc<Session>,
+    first: Option<Box<(RoomLease, Start)>>,
+    expires_in: Option<Duration>,
+    connection: C,
+) -> Ended {
+    let protocol = session.protocol;
     place.fill(&session);
     tracing::debug!(?protocol, "connected");
     let (mut reader, mut writer) = connection.split();
@@ -101,9 +105,9 @@ async fn run<C: Connection>(
         listening: false,
         ping: Ping::No,
     });
-    let mut requests = Requests::new(engine.clone(), session.clone(), now);
+    let mut requests = Requests::new(engine.clone(), session.clone(), first, now);
     let end = {
-        let mut read = pin!(read(&mut reader, &mut requests, room, start, &session, &pulse));
+        let mut read = pin!(read(&mut reader, &mut requests, &session, &pulse));
         let mut sending = Sending::new(&engine, &session, &pulse);
         let mut write = pin!(sending.run(&mut writer));
         let mut watch = pin!(watch(&engine, &session, &pulse, expires_in));
@@ -191,19 +195,16 @@ struct Gone;
 async fn read<R: ConnectionReader>(
     reader: &mut R,
     requests: &mut Requests,
-    room: Option<RoomLease>,
-    start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
 ) -> Gone {
-    let requested = tokio::select! {
-        biased;
+    let requested = {
         // Whatever a request is waiting for: a policy, the store, a place among what waits for its commit.
-        () = session.outbox.reached(Phase::Ending) => Ok(()),
-        requested = take_requests(reader, requests, room, start, session, pulse) => requested,
+        let requests = pin!(take_requests(reader, requests, session, pulse));
+        session.outbox.before(Phase::Ending, requests).await
     };
     requests.leave_all();
-    if requested.is_ok() {
+    if !matches!(requested, Some(Err(Gone))) {
         read_to_end(reader).await;
     }
     Gone
@@ -218,26 +219,23 @@ async fn read_to_end<R: ConnectionReader>(reader: &mut R) {
 async fn take_requests<R: ConnectionReader>(
     reader: &mut R,
     requests: &mut Requests,
-    room: Option<RoomLease>,
-    start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
 ) -> Result<(), Gone> {
-    if let Err(closing) = Box::pin(requests.begin(room, start)).await {
+    if let Err(closing) = Box::pin(requests.begin()).await {
         session.outbox.close(closing);
         return Ok(());
     }
     loop {
-        let next = async {
-            requests.capacity().await;
-            pulse.lock().listening = true;
-            reader.recv().await
+        let inbound = {
+            let next = pin!(async {
+                requests.capacity().await;
+                pulse.lock().listening = true;
+                reader.recv().await
+            });
+            session.outbox.before(Phase::Finishing, next).await
         };
-        let inbound = tokio::select! {
-            biased;
-            () = session.outbox.reached(Phase::Finishing) => return Ok(()),
-            inbound = next => inbound,
-        };
+        let Some(inbound) = inbound else { return Ok(()) };
         let now = Instant::now();
         *pulse.lock() = Pulse {
             heard: now,
@@ -273,23 +271,9 @@ async fn take_requests<R: ConnectionReader>(
     }
 }
 
-/// Watches the time: of a client that is silent, and of one that is to go.
+/// Watches the time: pings a silent client, and closes one that doesn't answer, or whose identity expires, or that is to go and
+/// takes too long. One timer, looked at only when it rings: nothing is done for each message.
 async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) -> Infallible {
-    tokio::select! {
-        biased;
-        () = session.outbox.reached(Phase::Finishing) => {}
-        () = keep_alive(engine, session, pulse, expires_in) => {}
-    }
-    let limits = &engine.limits;
-    let finishing = session.outbox.phase() == Phase::Finishing;
-    tokio::time::sleep(if finishing { limits.commit } else { limits.write }).await;
-    session.outbox.hurry();
-    std::future::pending().await
-}
-
-/// Pings a silent client, and closes one that doesn't answer or whose identity expires. One timer, looked at
-/// only when it rings: nothing is done for each message.
-async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) {
     let limits = &engine.limits;
     let expires = expires_in.and_then(|span| Instant::now().checked_add(span));
     loop {
@@ -299,15 +283,22 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
             Ping::Wanted => Instant::now() + limits.pong,
             Ping::Sent(at) => at + limits.pong,
         };
-        tokio::time::sleep_until(expires.map_or(due, |expires| due.min(expires))).await;
+        let rang = {
+            let timer = tokio::time::sleep_until(expires.map_or(due, |expires| due.min(expires)));
+            let timer = pin!(timer);
+            session.outbox.before(Phase::Finishing, timer).await
+        };
         let now = Instant::now();
+        if rang.is_none() {
+            break;
+        }
         if expires.is_some_and(|expires| expires <= now) {
             session.outbox.close(Closing {
                 code: CloseCode::Unauthenticated,
                 after: None,
                 finish: false,
             });
-            return;
+            break;
         }
         let mut pulse = pulse.lock();
         if !pulse.listening {
@@ -326,7 +317,7 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
                     after: None,
                     finish: false,
                 });
-                return;
+                break;
             }
             Ping::No if pulse.heard + limits.ping <= now => {
                 pulse.ping = Ping::Wanted;
@@ -335,4 +326,8 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
             _ => {}
         }
     }
+    let finishing = session.outbox.phase() == Phase::Finishing;
+    tokio::time::sleep(if finishing { limits.commit } else { limits.write }).await;
+    session.outbox.hurry();
+    std::future::pending().await
 }

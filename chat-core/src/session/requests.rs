@@ -33,6 +33,8 @@ pub(super) struct Requests {
     /// Frames in a row that were answered with `bad_request`: none of the protocol, or with fields that can't be.
     bad: u32,
     rooms: Slab<Joined>,
+    /// The room that the client asked for when it was admitted.
+    first: Option<Box<(RoomLease, Start)>>,
     /// Whether the client is told hello.
     greeted: bool,
 }
@@ -55,7 +57,12 @@ struct Entry {
 }
 
 impl Requests {
-    pub(super) fn new(engine: Arc<Engine>, session: Arc<Session>, now: Instant) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        session: Arc<Session>,
+        first: Option<Box<(RoomLease, Start)>>,
+        now: Instant,
+    ) -> Self {
         let bucket = engine.limits.rate.map(|rate| TokenBucket::new(rate, now));
         let control = engine.limits.control_rate.map(|rate| TokenBucket::new(rate, now));
         Self {
@@ -66,6 +73,7 @@ impl Requests {
             refused: 0,
             bad: 0,
             rooms: Slab::new(),
+            first,
             greeted: false,
         }
     }
@@ -82,8 +90,8 @@ impl Requests {
     }
 
     /// Greets the client and puts it into its first room, which the policy was asked about before.
-    pub(super) async fn begin(&mut self, room: Option<RoomLease>, start: Start) -> Result<(), Closing> {
-        let Some(lease) = room else {
+    pub(super) async fn begin(&mut self) -> Result<(), Closing> {
+        let Some((lease, start)) = self.first.take().map(|first| *first) else {
             self.greeted = true;
             self.reply(wire::hello(&self.session.user, &self.engine.limits, &[]));
             return Ok(());
