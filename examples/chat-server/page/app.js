@@ -238,7 +238,7 @@ async function poll() {
   try {
     const [list, members] = await Promise.all([
       api("rooms"),
-      room ? api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null) : null,
+      room?.phase === "live" ? api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null) : null,
     ]);
     if (Array.isArray(list?.rooms)) directory.rooms = list.rooms;
     if (room && Array.isArray(members?.users)) room.members = members.users;
