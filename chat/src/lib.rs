@@ -112,6 +112,11 @@ pub mod mongo {
 }
 
 /// The examples of the README, so that they stay true.
+#[cfg(all(doctest, feature = "ws"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The same for the README of the repository, which a package of this crate alone doesn't have.
 #[cfg(all(doctest, feature = "ws", feature = "axum"))]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+struct RepositoryReadme;
