@@ -11,7 +11,7 @@ const SERVER: &str = "chat-server";
 pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     report.part("Rust tests", || {
         run(cargo()
-            .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
+            .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
             .current_dir(&workspace.root))
     });
 
@@ -40,7 +40,7 @@ fn build_server(workspace: &Workspace) -> Outcome {
         return Err(format!("the workspace has no package {SERVER}"));
     }
     run(cargo()
-        .args(["build", "--package", SERVER, "--bin", SERVER])
+        .args(["build", "--locked", "--package", SERVER, "--bin", SERVER])
         .current_dir(&workspace.root))
 }
 
