@@ -1,5 +1,7 @@
 //! Every check that is no test.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::report::{Outcome, Report, output, run};
@@ -19,6 +21,7 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
         run(cargo()
             .args([
                 "clippy",
+                "--locked",
                 "--workspace",
                 "--all-targets",
                 "--all-features",
@@ -30,7 +33,7 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     });
     report.part("docs", || {
         run(cargo()
-            .args(["doc", "--workspace", "--all-features", "--no-deps"])
+            .args(["doc", "--locked", "--workspace", "--all-features", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings")
             .current_dir(root))
     });
@@ -44,19 +47,21 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
 fn alone(workspace: &Workspace) -> Outcome {
     for package in workspace.published() {
         let name = text_of(package, "name");
-        let check = |features: &[&str]| {
+        let check = |options: &[&str]| {
             run(cargo()
-                .args(["clippy", "--quiet", "--lib", "--package", name])
-                .args(features)
+                .args(["clippy", "--locked", "--quiet", "--package", name])
+                .args(options)
                 .args(["--", "-D", "warnings"])
                 .current_dir(&workspace.root))
         };
-        check(&["--no-default-features"])?;
+        check(&["--lib", "--no-default-features"])?;
         let features = package["features"].as_object();
         for feature in features.into_iter().flat_map(|features| features.keys()) {
-            check(&["--no-default-features", "--features", feature])?;
+            check(&["--lib", "--no-default-features", "--features", feature])?;
         }
-        check(&["--all-features"])?;
+        check(&["--lib", "--all-features"])?;
+        // What whoever opens the crate by itself tries first: its tests too.
+        check(&["--all-targets"])?;
     }
     Ok(())
 }
@@ -81,9 +86,17 @@ fn manifests(workspace: &Workspace) -> Outcome {
         }
         let manifest = std::path::Path::new(text_of(package, "manifest_path"));
         let readme = manifest.with_file_name(text_of(package, "readme"));
-        if std::fs::read_to_string(&readme).is_ok_and(|text| text.trim().is_empty()) {
+        let text = std::fs::read_to_string(&readme).unwrap_or_default();
+        if text.trim().is_empty() {
             wrong.push(format!("{} is empty", readme.display()));
         }
+        if text_of(package, "readme").starts_with("..") {
+            wrong.push(format!(
+                "the readme of {name} is another folder's, where its links lead elsewhere"
+            ));
+        }
+        // On the registry's page they would lead to nowhere.
+        wrong.extend(relative_links(&text).map(|link| format!("{} links to {link}", readme.display())));
         if package["rust_version"] != MSRV {
             wrong.push(format!("the rust-version of {name} is not {MSRV}"));
         }
@@ -91,10 +104,17 @@ fn manifests(workspace: &Workspace) -> Outcome {
     none(&wrong)
 }
 
-/// Packs all published crates together, so that those that the registry doesn't know yet find each other.
+/// Where a page's links lead that aren't absolute.
+fn relative_links(markdown: &str) -> impl Iterator<Item = &str> {
+    let links = markdown.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    links.filter(|link| !link.starts_with("https://") && !link.starts_with('#'))
+}
+
+/// Packs all published crates together, so that those that the registry doesn't know yet find each other, and builds what was
+/// packed: a file that isn't in the package is missed here.
 fn packages(workspace: &Workspace) -> Outcome {
     let mut command = cargo();
-    command.args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]);
+    command.args(["package", "--locked", "--workspace", "--allow-dirty", "--quiet"]);
     for package in workspace.members() {
         let name = text_of(package, "name");
         if workspace.published().all(|published| published["name"] != name) {
@@ -104,18 +124,18 @@ fn packages(workspace: &Workspace) -> Outcome {
     run(command.current_dir(&workspace.root))
 }
 
-/// What stands among the dependencies, by the rules of `deny.toml`: with cargo-deny where it is installed; its licences and
-/// sources by ourselves where it isn't, since it takes minutes to build.
+/// What stands among the dependencies, by the rules of `deny.toml`: with cargo-deny where it is installed; by ourselves where it
+/// isn't, since it takes longer to build than everything else here.
 fn dependencies(workspace: &Workspace) -> Outcome {
     if output(cargo().args(["deny", "--version"])).is_ok() {
         return run(cargo()
             .args(["deny", "check", "bans", "licenses", "sources"])
             .current_dir(&workspace.root));
     }
-    println!("cargo-deny isn't installed: checking licences and sources alone, by what Cargo knows.");
+    println!("cargo-deny isn't installed: checking by what Cargo knows.");
     let rules = std::fs::read_to_string(workspace.root.join("deny.toml")).map_err(|error| error.to_string())?;
-    let allowed = allowed_licenses(&rules);
-    let mut wrong = Vec::new();
+    let allowed = list(&rules, "[licenses]", "allow");
+    let mut wrong = several_versions(workspace, &list(&rules, "[bans]", "skip"));
     let mut count = 0;
     for package in workspace.packages.iter().filter(|package| !package["source"].is_null()) {
         count += 1;
@@ -145,15 +165,35 @@ fn wildcards(package: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The list `allow` of the section `[licenses]`, one licence a line.
-fn allowed_licenses(rules: &str) -> Vec<&str> {
+/// Packages that come in several versions, each of which is built and shipped, unless the rules let them; and names in the
+/// rules that have no such package any more.
+fn several_versions(workspace: &Workspace, allowed: &[&str]) -> Vec<String> {
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in &workspace.packages {
+        let of_name = versions.entry(text_of(package, "name")).or_default();
+        of_name.push(text_of(package, "version"));
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let unknown = allowed.iter().filter(|name| !versions.contains_key(**name));
+    let unknown = unknown.map(|name| format!("deny.toml lets {name} have several versions, and it has one"));
+    let mut wrong: Vec<_> = unknown.collect();
+    for (name, versions) in versions.iter().filter(|(name, _)| !allowed.contains(name)) {
+        wrong.push(format!("{name} comes in several versions: {}", versions.join(", ")));
+    }
+    wrong
+}
+
+/// A list in a section of the rules, one item a line.
+fn list<'a>(rules: &'a str, section: &str, name: &str) -> Vec<&'a str> {
+    let begin = format!("{name} = [");
     rules
         .lines()
         .map(str::trim)
-        .skip_while(|line| *line != "[licenses]")
-        .skip_while(|line| !line.starts_with("allow = ["))
+        .skip_while(|line| *line != section)
+        .skip_while(|line| *line != begin)
         .skip(1)
         .take_while(|line| *line != "]")
+        .filter(|line| !line.starts_with('#'))
         .map(|line| line.trim_matches([',', '"']))
         .collect()
 }
@@ -245,7 +285,35 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_name_licences() {
-        assert!(allowed_licenses(include_str!("../../deny.toml")).contains(&"MIT"));
+    fn the_rules_are_read() {
+        let rules = include_str!("../../deny.toml");
+        assert!(list(rules, "[licenses]", "allow").contains(&"MIT"));
+        let skipped = list(rules, "[bans]", "skip");
+        assert!(
+            skipped.contains(&"syn") && skipped.iter().all(|name| !name.contains([' ', '#'])),
+            "{skipped:?}"
+        );
+    }
+
+    #[test]
+    fn several_versions_have_to_be_let() {
+        let package = |name: &str, version: &str| serde_json::json!({ "name": name, "version": version });
+        let workspace = Workspace {
+            root: Default::default(),
+            target: Default::default(),
+            packages: vec![package("a", "1.0.0"), package("b", "1.0.0"), package("a", "2.0.0")],
+        };
+        assert_eq!(several_versions(&workspace, &["a"]), [""; 0]);
+        assert_eq!(
+            several_versions(&workspace, &[]),
+            ["a comes in several versions: 1.0.0, 2.0.0"]
+        );
+        assert_eq!(several_versions(&workspace, &["a", "b"]).len(), 1, "b has one");
+    }
+
+    #[test]
+    fn relative_links_are_found() {
+        let text = "[a](https://a.example) [b](#b) ![c](docs/c.png) [d](../D.md) code: x[0](y)";
+        assert_eq!(relative_links(text).collect::<Vec<_>>(), ["docs/c.png", "../D.md", "y"]);
     }
 }

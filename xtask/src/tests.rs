@@ -19,7 +19,7 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     let mongod = mongod.as_deref();
     report.part("Rust tests", || {
         run(cargo()
-            .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
+            .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
             .envs(mongod.map(|path| ("MONGOD", path)))
             .current_dir(&workspace.root))
     });
@@ -51,7 +51,7 @@ fn build_server(workspace: &Workspace) -> Outcome {
         return Err(format!("the workspace has no package {SERVER}"));
     }
     run(cargo()
-        .args(["build", "--package", SERVER, "--bin", SERVER])
+        .args(["build", "--locked", "--package", SERVER, "--bin", SERVER])
         .current_dir(&workspace.root))
 }
 

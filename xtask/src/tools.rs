@@ -78,10 +78,16 @@ pub(crate) struct Python {
 impl Python {
     /// Makes an environment in `folder` that has what the list asks for.
     pub(crate) fn with(folder: &Path, requirements: &Path) -> Result<Self, String> {
-        if on_path("python3").is_none() {
+        let missing = "a python3 with venv or pip is needed: install python3-venv or python3-pip";
+        Self::with_what_there_is(folder, requirements).or_else(|error| {
+            // Debian has both in packages of their own, beside a Python that is always there.
             apt(&["python3", "python3-venv", "python3-pip"])
-                .map_err(|error| format!("no python3: install Python with venv and pip ({error})"))?;
-        }
+                .and_then(|()| Self::with_what_there_is(folder, requirements))
+                .map_err(|again| format!("{missing} ({error}; {again})"))
+        })
+    }
+
+    fn with_what_there_is(folder: &Path, requirements: &Path) -> Result<Self, String> {
         let python = folder.join("bin").join("python");
         let has_pip = || output(Command::new(&python).args(["-m", "pip", "--version"])).is_ok();
         if has_pip() || (run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder)).is_ok() && has_pip())
@@ -99,8 +105,7 @@ impl Python {
             Command::new("python3").args(["-m", "pip"]),
             &["--target", &target, "--upgrade"],
             requirements,
-        )
-        .map_err(|error| format!("neither venv nor pip works: install python3-venv or python3-pip ({error})"))?;
+        )?;
         Ok(Self {
             program: "python3".into(),
             packages: Some(packages),

@@ -16,7 +16,7 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn read() -> Result<Self, String> {
-        let text = output(cargo().args(["metadata", "--format-version", "1", "--all-features"]))?;
+        let text = output(cargo().args(["metadata", "--locked", "--format-version", "1", "--all-features"]))?;
         let metadata: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         Ok(Self {
             root: PathBuf::from(text_of(&metadata, "workspace_root")),
