@@ -110,26 +110,37 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         "stopped: {} connections closed, {} cut off, {} tasks left",
         report.closed, report.cut, report.tasks_left
     ));
-    finish(report)
+    Ok(match left(&report) {
+        None => ExitCode::SUCCESS,
+        Some(line) => {
+            complain(line);
+            ExitCode::FAILURE
+        }
+    })
 }
 
-/// An end at which something was left is no success.
-fn finish(report: ShutdownReport) -> Result<ExitCode, Box<dyn Error>> {
-    let clean = report.is_clean();
-    if report.cut > 0 || report.tasks_left > 0 {
-        complain(format_args!(
-            "not everything was done within {} s: {} connections were cut off and {} tasks left, which may have held messages \
-             that nobody was told are stored",
-            DRAIN.as_secs(),
-            report.cut,
+/// What a shutdown left undone; an end at which something was left is no success.
+fn left(report: &ShutdownReport) -> Option<String> {
+    let mut left = Vec::new();
+    if report.cut > 0 {
+        left.push(format!("{} connections were cut off", report.cut));
+    }
+    if report.tasks_left > 0 {
+        left.push(format!(
+            "{} tasks are left, which may hold messages that nobody was told are stored",
             report.tasks_left
         ));
     }
-    match report.store {
-        Some(error) => Err(error.into()),
-        None if clean => Ok(ExitCode::SUCCESS),
-        None => Ok(ExitCode::FAILURE),
+    if let Some(error) = &report.store {
+        left.push(format!("the store says: {}", chain(error)));
     }
+    (!left.is_empty()).then(|| {
+        format!(
+            "not everything was done in {} s: {}",
+            report.took.as_secs(),
+            left.join("; ")
+        )
+    })
 }
 
 /// Puts figures together now and then, whether anybody reads them or not.
@@ -164,6 +175,8 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use roomcast_core::MemoryStore;
+
     use super::*;
 
     /// Memory of this process that is in use, in MiB.
@@ -171,6 +184,18 @@ mod tests {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = pages.split(' ').nth(1).unwrap().parse().unwrap();
         pages * 4 / 1024
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_left_is_said() {
+        let hub = || Hub::builder(MemoryStore::new(), OpenPolicy).build().unwrap();
+        assert_eq!(left(&hub().shutdown(DRAIN).await), None);
+        let hub = hub();
+        hub.spawn(std::future::pending());
+        assert_eq!(
+            left(&hub.shutdown(DRAIN).await).unwrap(),
+            "not everything was done in 10 s: 1 tasks are left, which may hold messages that nobody was told are stored"
+        );
     }
 
     #[tokio::test(start_paused = true)]

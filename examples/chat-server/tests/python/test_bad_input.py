@@ -683,7 +683,7 @@ class TooFast(TestCase):
             ("a message that never ends", frame(TEXT, final=False), frame(CONTINUATION, final=False)),
         ]
         # Their own rate is there even where messages are counted by nobody.
-        with Server("--rate", "off") as server:
+        with self.new_server("--rate", "off") as server:
             for name, first, one in floods:
                 for protocol in (V1, None):
                     with self.subTest(flood=name, protocol=protocol):

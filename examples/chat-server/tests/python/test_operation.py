@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import time
 import unittest
 
@@ -207,31 +206,6 @@ class Stopping(TestCase):
             server.send_signal(signal.SIGTERM)
             self.assertEqual(await asyncio.to_thread(server.wait), 1)
             self.assertLess(time.monotonic() - started, 0.9)
-
-    async def test_an_end_that_leaves_something_is_no_success(self):
-        server = Server()
-        self.addCleanup(server.close)
-        server.start()
-        self.assertEqual((await server.http("POST", "/api/rooms/r/messages?user=ann", {"content": "x"}))[0], 201)
-        await asyncio.to_thread(server.terminate)
-        log = os.path.join(server.store.directory, "log")
-        with open(log, "w") as file:
-            process = server.process = server.popen(stdout=-1, stderr=file)
-        server.port = int((await asyncio.to_thread(process.stdout.readline)).rsplit(":", 1)[1])
-        async with server.v1("r", "ann") as ann:
-            await receive(ann)
-            # Somebody else keeps the file to itself, so that nothing can be committed.
-            database = sqlite3.connect(os.path.join(server.store.directory, "chat.db"), isolation_level=None)
-            self.addCleanup(database.close)
-            database.execute("BEGIN IMMEDIATE")
-            await ann.send(json.dumps({"t": "send", "id": 1, "content": "never stored"}))
-            await asyncio.sleep(0.2)
-            server.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(server.wait, 40)
-        with open(log) as file:
-            said = file.read()
-        self.assertEqual(code, 1, said)
-        self.assertIn("chat-server: not everything was done", said)
 
     async def test_nobody_needs_to_read_what_it_says(self):
         server = Server()
