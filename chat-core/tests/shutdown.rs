@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::faulty::{Append, faulty};
+use common::trouble::Troubled;
 use common::{Peer, hub_of, room, unlimited, user, v1};
 use roomcast_core::{Denied, Draft, Hub, Inbound, MemoryStore, Message, MessageStore, Policy, RoomId, User};
 use serde_json::json;
@@ -40,9 +40,9 @@ impl Policy for Slow {
 /// begins; then the policy answers, the message goes to its room, and the client hangs up.
 #[tokio::test(start_paused = true)]
 async fn what_is_accepted_during_a_shutdown_is_committed() {
-    let (store, memory, switches) = faulty(MemoryStore::new());
-    switches.append_ms.store(500, SeqCst);
-    let hub = Hub::builder(store, Slow(Duration::from_millis(100)))
+    let store = Troubled::new(MemoryStore::new());
+    store.append_ms.store(500, SeqCst);
+    let hub = Hub::builder(store.clone(), Slow(Duration::from_millis(100)))
         .limits(unlimited())
         .build()
         .unwrap();
@@ -55,7 +55,7 @@ async fn what_is_accepted_during_a_shutdown_is_committed() {
         async move { hub.shutdown(Duration::from_secs(30)).await }
     });
     sleep(Duration::from_millis(200)).await; // the append is under way
-    assert_eq!(memory.room(&room("r")).await.unwrap().unwrap().head, 0);
+    assert_eq!(store.store.room(&room("r")).await.unwrap().unwrap().head, 0);
     ann.send_raw(Inbound::Closed);
     let report = stop.await.unwrap();
     assert!(report.is_clean(), "{report:?}");
@@ -68,9 +68,9 @@ async fn what_is_accepted_during_a_shutdown_is_committed() {
 /// A store that never closes doesn't hold up the shutdown.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_kept_though_the_store_does_not_close() {
-    let (store, _, switches) = faulty(MemoryStore::new());
-    switches.close_hangs.store(true, SeqCst);
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::new());
+    store.close_hangs.store(true, SeqCst);
+    let hub = hub_of(store.clone(), unlimited());
     let report = hub.shutdown(Duration::from_secs(1)).await;
     assert!(report.store.is_some() && !report.is_clean(), "{report:?}");
     assert!(report.took <= Duration::from_millis(1500), "{report:?}");
@@ -79,9 +79,9 @@ async fn the_deadline_is_kept_though_the_store_does_not_close() {
 /// Nor does one that never answers; the report says what was left, and nothing goes on after it.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_kept_though_the_store_does_not_answer() {
-    let (store, memory, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
-    switches.append(Append::NeverAnswer);
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
+    store.append_hangs.store(true, SeqCst);
     let publish = tokio::spawn({
         let hub = hub.clone();
         async move { hub.publish(&room("r"), &user("bot"), Draft::text("x")).await }
@@ -91,26 +91,26 @@ async fn the_deadline_is_kept_though_the_store_does_not_answer() {
     assert_eq!(report.tasks_left, 1, "{report:?}");
     assert!(report.took <= Duration::from_millis(1500), "{report:?}");
     assert!(publish.await.unwrap().is_err(), "the caller is told");
-    assert!(memory.health().await.is_err(), "the store is closed");
+    assert!(store.store.health().await.is_err(), "the store is closed");
 }
 
 /// A call from a short-lived runtime, a tool's thread say, is the first in a room. When that runtime ends, what others
 /// have sent there is committed all the same.
 #[test]
 fn a_room_does_not_depend_on_the_runtime_of_one_caller() {
-    let (store, _, switches) = faulty(MemoryStore::new());
+    let store = Troubled::new(MemoryStore::new());
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let hub = main.block_on(async { hub_of(store, unlimited()) });
+    let hub = main.block_on(async { hub_of(store.clone(), unlimited()) });
     let mut ann = main.block_on(async {
         let mut ann = Peer::connect(&hub, v1("ann", "r"));
         ann.frame_of("hello").await;
         ann
     });
-    switches.append_ms.store(300, SeqCst);
+    store.append_ms.store(300, SeqCst);
     let other = hub.clone();
     std::thread::spawn(move || {
         let tool = tokio::runtime::Builder::new_current_thread()

@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use common::faulty::{Append, faulty};
+use common::trouble::Troubled;
 use common::{OPEN, Peer, hub_of, room, since, unlimited, user, v1, within};
 use roomcast_core::{Draft, ErrorCode, Hub, MemoryStore, Receipt, Refusal, Start};
 use tokio::time::{Instant, sleep};
@@ -31,17 +31,17 @@ async fn settle() {
 /// some more: what was read before must not be put together with what is read after.
 #[tokio::test(start_paused = true)]
 async fn retention_between_two_pages_leaves_no_hole() {
-    let (store, _, switches) = faulty(MemoryStore::with_retention(20));
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::with_retention(20));
+    let hub = hub_of(store.clone(), unlimited());
     for _ in 0..20 {
         say(&hub, "x".repeat(60_000)).await;
     }
     let epoch = epoch(&hub).await;
-    // A member, so that new entries are kept in memory.
+    // A member, so that new entries are kept in store.store.
     let mut live = Peer::connect(&hub, v1("live", "r"));
     live.frame_of("hello").await;
     settle().await;
-    switches.log_ms.store(1000, SeqCst);
+    store.read_ms.store(1000, SeqCst);
     let mut ann = Peer::connect(&hub, v1("ann", "r").start(since(&epoch, 15)));
     sleep(Duration::from_millis(500)).await; // the first page is read
     for _ in 0..19 {
@@ -67,8 +67,8 @@ async fn retention_between_two_pages_leaves_no_hole() {
 /// is no place for them.
 #[tokio::test(start_paused = true)]
 async fn a_resume_reads_the_log_about_once() {
-    let (store, _, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
     for _ in 0..1000 {
         say(&hub, "x".repeat(10_000)).await; // ten times what is kept in memory
     }
@@ -82,7 +82,7 @@ async fn a_resume_reads_the_log_about_once() {
             next += 1;
         }
     }
-    let read = switches.log_entries.load(SeqCst);
+    let read = store.entries_read.load(SeqCst);
     assert!(read <= 1500, "{read} entries were read to resume over 1,000");
 }
 
@@ -90,17 +90,21 @@ async fn a_resume_reads_the_log_about_once() {
 /// unknown: the members see the entry all the same, without anybody writing again.
 #[tokio::test(start_paused = true)]
 async fn what_was_stored_without_an_answer_is_broadcast() {
-    let (store, memory, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
     let mut ann = Peer::connect_with(&hub, v1("ann", "r"), OPEN, false);
     ann.frame_of("hello").await;
     settle().await;
-    switches.append(Append::StoreAndNeverAnswer);
+    store.append_loses_its_answer.store(true, SeqCst);
     let refused = try_say(&hub, "x").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
-    switches.append(Append::AsItIs);
+    store.append_loses_its_answer.store(false, SeqCst);
     use roomcast_core::MessageStore;
-    assert_eq!(memory.room(&room("r")).await.unwrap().unwrap().head, 1, "it is stored");
+    assert_eq!(
+        store.store.room(&room("r")).await.unwrap().unwrap().head,
+        1,
+        "it is stored"
+    );
     let frame = within(30, "the entry that is in the log", ann.frame()).await;
     assert_eq!(frame["content"], "x");
 }
@@ -109,10 +113,10 @@ async fn what_was_stored_without_an_answer_is_broadcast() {
 /// with a cursor that is ahead of what the hub knows: of the same log, for all that.
 #[tokio::test(start_paused = true)]
 async fn a_cursor_ahead_of_what_the_hub_knows_is_of_the_same_log() {
-    let (store, _, switches) = faulty(MemoryStore::new());
+    let store = Troubled::new(MemoryStore::new());
     let mut limits = unlimited();
     limits.tail.messages = 2;
-    let hub = hub_of(store, limits);
+    let hub = hub_of(store.clone(), limits);
     for _ in 0..3 {
         say(&hub, "x").await;
     }
@@ -120,7 +124,7 @@ async fn a_cursor_ahead_of_what_the_hub_knows_is_of_the_same_log() {
     let mut live = Peer::connect(&hub, v1("live", "r"));
     live.frame_of("hello").await;
     settle().await;
-    switches.append(Append::StoreAndNeverAnswer);
+    store.append_loses_its_answer.store(true, SeqCst);
     let pending = tokio::spawn({
         let hub = hub.clone();
         async move { try_say(&hub, "4").await }
@@ -137,11 +141,11 @@ async fn a_cursor_ahead_of_what_the_hub_knows_is_of_the_same_log() {
 /// the sum of those before.
 #[tokio::test(start_paused = true)]
 async fn every_sender_is_told_within_the_commit_limit() {
-    let (store, _, switches) = faulty(MemoryStore::new());
+    let store = Troubled::new(MemoryStore::new());
     let mut limits = unlimited();
     limits.commit_batch.messages = 1;
-    let hub = hub_of(store, limits);
-    switches.append(Append::NeverAnswer);
+    let hub = hub_of(store.clone(), limits);
+    store.append_hangs.store(true, SeqCst);
     let began = Instant::now();
     let calls: Vec<_> = (0..5)
         .map(|_| {
@@ -164,9 +168,9 @@ async fn every_sender_is_told_within_the_commit_limit() {
 /// Another writer is always faster. The sender isn't left waiting for ever.
 #[tokio::test(start_paused = true)]
 async fn who_loses_every_race_is_told_within_the_commit_limit() {
-    let (store, _, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
-    switches.append(Append::LoseTheRace);
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
+    store.append_loses_the_race.store(true, SeqCst);
     let began = Instant::now();
     let refused = within(30, "an answer", try_say(&hub, "mine")).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
@@ -177,7 +181,7 @@ async fn who_loses_every_race_is_told_within_the_commit_limit() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_refused_fails_alone() {
     let store = common::picky::Picky::new("poison");
-    let hub = hub_of(store, unlimited());
+    let hub = hub_of(store.clone(), unlimited());
     say(&hub, "first").await;
     let calls: Vec<_> = (0..20)
         .map(|n| {
@@ -194,10 +198,10 @@ async fn an_entry_that_is_refused_fails_alone() {
 /// A store that refuses everything: everybody is told, and nobody waits for the limit.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_refuses_is_no_delay() {
-    let (store, _, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
     say(&hub, "first").await;
-    switches.append(Append::RefuseAll);
+    store.append_refuses.store(true, SeqCst);
     let calls: Vec<_> = (0..20)
         .map(|_| {
             let hub = hub.clone();
@@ -209,20 +213,20 @@ async fn a_store_that_refuses_is_no_delay() {
         assert_eq!(call.await.unwrap().unwrap_err().code, ErrorCode::Unavailable);
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    switches.append(Append::AsItIs);
+    store.append_refuses.store(false, SeqCst);
     say(&hub, "again").await;
 }
 
 /// Fifty clients come back while the store is silent: they are told together, not one time-out after the other.
 #[tokio::test(start_paused = true)]
 async fn a_silent_store_keeps_a_crowd_waiting_once() {
-    let (store, _, switches) = faulty(MemoryStore::new());
-    let hub = hub_of(store, unlimited());
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
     for _ in 0..10 {
         say(&hub, "x").await;
     }
     let epoch = epoch(&hub).await;
-    switches.log_hangs.store(true, SeqCst);
+    store.reads_hang.store(true, SeqCst);
     let began = Instant::now();
     let mut peers: Vec<_> = (0..50)
         .map(|n| Peer::connect(&hub, v1(&format!("u{n}"), "r").start(since(&epoch, 5))))

@@ -1,7 +1,6 @@
 //! A connection in memory, and a client at its other end.
 #![allow(dead_code, unreachable_pub)]
 
-pub mod faulty;
 pub mod picky;
 pub mod trouble;
 

@@ -1,7 +1,7 @@
 //! A store in memory that fails when it is told to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,17 +13,30 @@ use roomcast_core::{
 /// A store with switches.
 #[derive(Default)]
 pub struct Troubled {
-    store: MemoryStore,
+    pub store: MemoryStore,
     /// The next append panics.
     pub append_panics: AtomicBool,
     /// Appends never answer.
     pub append_hangs: AtomicBool,
+    /// Appends store what they are given, and never answer.
+    pub append_loses_its_answer: AtomicBool,
+    /// Appends are refused.
+    pub append_refuses: AtomicBool,
+    /// Another writer takes the place first.
+    pub append_loses_the_race: AtomicBool,
+    rivals: AtomicU64,
     /// Appends take so many milliseconds.
     pub append_ms: AtomicU64,
     /// Reads of the log, and of history, fail.
     pub reads_fail: AtomicBool,
+    /// Reads of the log never answer.
+    pub reads_hang: AtomicBool,
     /// Reads of the log take so many milliseconds.
     pub read_ms: AtomicU64,
+    /// How many entries were read of logs.
+    pub entries_read: AtomicUsize,
+    /// The store never closes.
+    pub close_hangs: AtomicBool,
 }
 
 impl Troubled {
@@ -42,6 +55,13 @@ impl Troubled {
     }
 }
 
+async fn pause(ms: &AtomicU64) {
+    match ms.load(SeqCst) {
+        0 => {}
+        ms => tokio::time::sleep(Duration::from_millis(ms)).await,
+    }
+}
+
 #[async_trait]
 impl MessageStore for Troubled {
     async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
@@ -55,17 +75,34 @@ impl MessageStore for Troubled {
     }
     async fn append(&self, room: &RoomId, head: u64, entries: &[NewEntry]) -> Result<Appended, StoreError> {
         assert!(!self.append_panics.swap(false, SeqCst), "a store that panics");
+        pause(&self.append_ms).await;
+        if self.append_refuses.load(SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Refused, "no"));
+        }
+        if self.append_loses_its_answer.load(SeqCst) {
+            self.store.append(room, head, entries).await?;
+            std::future::pending::<()>().await;
+        }
         if self.append_hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(Duration::from_millis(self.append_ms.load(SeqCst))).await;
+        if self.append_loses_the_race.load(SeqCst) {
+            let mut rival = entries[0].clone();
+            rival.id = MessageId::from_u128(self.rivals.fetch_add(1, SeqCst).into());
+            let now = self.store.room(room).await?.expect("the room exists").head;
+            self.store.append(room, now, &[rival]).await?;
+        }
         self.store.append(room, head, entries).await
     }
     async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
         self.read()?;
-        let page = self.store.log(room, after, limit).await;
-        tokio::time::sleep(Duration::from_millis(self.read_ms.load(SeqCst))).await;
-        page
+        if self.reads_hang.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let page = self.store.log(room, after, limit).await?;
+        self.entries_read.fetch_add(page.entries.len(), SeqCst);
+        pause(&self.read_ms).await;
+        Ok(page)
     }
     async fn history(&self, room: &RoomId, range: HistoryRange, limit: usize) -> Result<HistoryPage, StoreError> {
         self.read()?;
@@ -78,6 +115,9 @@ impl MessageStore for Troubled {
         self.store.health().await
     }
     async fn close(&self) -> Result<(), StoreError> {
+        if self.close_hangs.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.store.close().await
     }
 }
