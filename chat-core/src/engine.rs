@@ -121,12 +121,16 @@ impl Engine {
             let interval = engine.limits.head_check;
             loop {
                 tokio::select! {
+                    biased;
                     () = engine.draining.cancelled() => return,
                     () = tokio::time::sleep(interval) => {}
                 }
-                let rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
+                let mut rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
+                // In one order, so that runs can be repeated.
+                rooms.sort_unstable_by(|a, b| a.id.cmp(&b.id));
                 for room in rooms.iter().filter(|room| room.member_count() > 0) {
                     tokio::select! {
+                        biased;
                         () = engine.draining.cancelled() => return,
                         result = room.refresh(interval / 2) => {
                             if let Err(error) = result {
