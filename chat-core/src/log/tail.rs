@@ -102,6 +102,11 @@ impl Tail {
             // Whatever the reason: a tail with a hole would be replayed as if it had none.
             self.clear();
         }
+        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) {
+            // Its message was deleted since, or removed by retention. Which of the two isn't known here, so what is held of
+            // it can't be brought up to date.
+            self.clear();
+        }
         self.update_target(&entry);
         self.bytes += frame.bytes.len();
         self.entries.push_back((entry, frame));
@@ -373,6 +378,19 @@ mod tests {
             !tail.frames(1, ALL).unwrap()[0].plain,
             "a tombstone is not for plain connections"
         );
+    }
+
+    /// A hub has message 1 in memory. On another hub it is edited, and then deleted or removed by retention. What the first
+    /// hub then reads of the log ends with the edit, which has no content any more; the message had none either after
+    /// that, and was sent as one that says nothing at all.
+    #[test]
+    fn an_edit_that_says_nothing_any_more_leaves_no_message_without_content() {
+        let mut said_nothing = edit(3, 1, "");
+        if let Entry::Edit(edit) = &mut said_nothing {
+            edit.content = None;
+        }
+        let tail = tail(9, vec![message(1, "secret"), message(2, "other"), said_nothing]);
+        assert_eq!(tail.first(), Some(3), "the rest is read from the store");
     }
 
     #[test]
