@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bugs::bug;
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
 use crate::session::Session;
@@ -167,6 +168,9 @@ impl Engine {
     /// The same, brought up to date with what other hubs may have written to the store: for those who are to read it.
     pub(crate) async fn open_to_read(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
         let lease = self.open(id).await?;
+        if bug!(JoinLooksNowhere) {
+            return Ok(lease);
+        }
         match lease.log().refresh(RECENT).await {
             Ok(()) => Ok(lease),
             Err(error) => Err(store_failed(id, &error)),

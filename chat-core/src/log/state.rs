@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
+use crate::bugs::bug;
 use crate::session::Session;
 use crate::{Entry, QueueLimit};
 
@@ -110,7 +111,7 @@ impl LogState {
             number,
             session,
             slot,
-            lagging: true,
+            lagging: !bug!(LiveBeforeReplay),
         });
         Some(MemberKey { place, number })
     }

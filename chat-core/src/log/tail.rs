@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::bugs::bug;
 use crate::{Entry, QueueLimit, wire};
 
 /// One entry as it goes over the wire, encoded once and shared by everybody who gets it.
@@ -19,6 +20,11 @@ impl Frame {
     pub(crate) fn of(entry: &Entry) -> Self {
         let (bytes, plain) = match entry {
             Entry::Message(message) => (wire::message(message), !message.deleted),
+            Entry::Edit(edit) if bug!(EditWithoutNumber) => {
+                let mut edit = edit.clone();
+                edit.seq -= 1;
+                (wire::edit(&edit), false)
+            }
             Entry::Edit(edit) => (wire::edit(edit), false),
             Entry::Delete(deletion) => (wire::deletion(deletion), false),
         };
@@ -102,7 +108,7 @@ impl Tail {
             // Whatever the reason: a tail with a hole would be replayed as if it had none.
             self.clear();
         }
-        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) {
+        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) && !bug!(EmptiedMessage) {
             // Its message was deleted since, or removed by retention. Which of the two isn't known here, so what is held of
             // it can't be brought up to date.
             self.clear();
@@ -184,6 +190,9 @@ impl Tail {
     /// A replay shows each message as it now is, and an edit with what the message now says.
     fn update_target(&mut self, change: &Entry) {
         let Some(target) = change.target() else { return };
+        if bug!(TailKeepsDeleted) {
+            return;
+        }
         let Some(first) = self.first() else { return };
         // Edits of a message come after it, so nothing before the message is about it; but the message itself may
         // have fallen off the tail while edits of it are still held.

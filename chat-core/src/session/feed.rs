@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::Protocol;
+use crate::bugs::bug;
 use crate::log::{Batch, Frame, MemberKey, Piece, RoomLog};
 use crate::outbox::Attach;
 use crate::wire::{self, GapReason};
@@ -102,10 +103,11 @@ impl Feed {
         for frame in frames {
             // What was fetched may overlap with what is pushed. A hole there can't be, but if there were one, the
             // rest would be fetched from the log.
-            if frame.seq != self.next {
+            let careless = bug!(LiveBeforeReplay | OverflowDrops | RepairOutOfOrder);
+            if frame.seq != self.next && !(careless && frame.seq > self.next) {
                 continue;
             }
-            self.next += 1;
+            self.next = frame.seq + 1;
             if protocol == Protocol::V1 || frame.plain {
                 out.push(frame.bytes.clone());
             }
