@@ -27,6 +27,7 @@ mod rng;
 mod run;
 mod sources;
 mod store;
+mod tally;
 mod trace;
 mod world;
 
@@ -34,3 +35,4 @@ pub use bug::Bug;
 pub use many::{Many, many};
 pub use oracle::Violation;
 pub use run::{Run, run, run_printed};
+pub use tally::Tally;

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::run::{Run, run};
+use crate::tally::Tally;
 
 /// What many runs came to.
 #[derive(Debug, Default)]
 pub struct Many {
     /// How many there were.
     pub runs: u64,
-    /// How many events in all of them.
-    pub events: u64,
+    /// How much happened in all of them.
+    pub tally: Tally,
     /// Those that broke a promise, those with the smallest seeds first.
     pub failed: Vec<Run>,
     /// How long it took.
@@ -32,12 +33,8 @@ impl fmt::Display for Many {
             let seeds: Vec<_> = self.failed.iter().map(|run| run.seed.to_string()).collect();
             writeln!(f, "failed: {}", seeds.join(" "))?;
         }
-        let (runs, events, took) = (self.runs, self.events, self.took.as_secs_f64());
-        write!(
-            f,
-            "{runs} seeds, {events} events, {} failed, in {took:.1} s",
-            self.failed.len()
-        )
+        let (runs, failed, took) = (self.runs, self.failed.len(), self.took.as_secs_f64());
+        write!(f, "{runs} seeds, {failed} failed, in {took:.1} s\n{}", self.tally)
     }
 }
 
@@ -62,7 +59,7 @@ pub fn many(seeds: impl IntoIterator<Item = u64, IntoIter: Send>, time: Duration
                         running.lock().remove(&seed);
                         let mut all = all.lock();
                         all.runs += 1;
-                        all.events += run.events;
+                        all.tally += run.tally;
                         if run.violation.is_some() {
                             all.failed.push(run);
                         }

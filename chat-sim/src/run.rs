@@ -7,6 +7,7 @@ use std::sync::Once;
 
 use crate::bug::{Bug, Switched};
 use crate::oracle::Violation;
+use crate::tally::Tally;
 use crate::world::World;
 
 /// What a run came to.
@@ -18,8 +19,8 @@ pub struct Run {
     pub violation: Option<Violation>,
     /// A hash over all events: the same for two runs that are the same to the last event.
     pub hash: u64,
-    /// How many events there were.
-    pub events: u64,
+    /// How much happened.
+    pub tally: Tally,
     /// The last ones.
     pub last: Vec<String>,
 }
@@ -27,12 +28,12 @@ pub struct Run {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(violation) = &self.violation else {
-            return write!(f, "seed {}: {} events, hash {:016x}", self.seed, self.events, self.hash);
+            return write!(f, "seed {}, hash {:016x}: {}", self.seed, self.hash, self.tally);
         };
         for line in self.last.iter().rev().take(40).rev() {
             writeln!(f, "  {line}")?;
         }
-        writeln!(f, "seed {} after {} events: {violation}", self.seed, self.events)?;
+        writeln!(f, "seed {} after {} events: {violation}", self.seed, self.tally.events)?;
         write!(f, "once more, with all events: cargo xtask sim --seed {}", self.seed)
     }
 }
@@ -84,7 +85,7 @@ fn run_with(seed: u64, bug: Option<Bug>, print: bool) -> Run {
         seed,
         violation: panicked.or(end.violation),
         hash: end.hash,
-        events: end.events,
+        tally: end.tally,
         last: end.last,
     }
 }

@@ -11,7 +11,6 @@ const KEPT: usize = 400;
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,
-    pub(crate) events: u64,
     last: VecDeque<String>,
     print: bool,
 }
@@ -20,7 +19,6 @@ impl Trace {
     pub(crate) fn new(print: bool) -> Self {
         Self {
             hash: 0xcbf2_9ce4_8422_2325,
-            events: 0,
             last: VecDeque::new(),
             print,
         }
@@ -28,7 +26,6 @@ impl Trace {
 
     pub(crate) fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
         use fmt::Write;
-        self.events += 1;
         let mut line = if self.last.len() == KEPT {
             self.last.pop_front().unwrap_or_default()
         } else {

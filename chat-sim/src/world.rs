@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::sources::{Ids, JumpingClock, Moody};
 use crate::store::{Disk, Handle};
+use crate::tally::Tally;
 use crate::trace::Trace;
 
 /// How long everything has to come right once the faults are over, in simulated time.
@@ -61,7 +62,7 @@ pub(crate) struct Node {
 pub(crate) struct End {
     pub(crate) violation: Option<Violation>,
     pub(crate) hash: u64,
-    pub(crate) events: u64,
+    pub(crate) tally: Tally,
     pub(crate) last: Vec<String>,
 }
 
@@ -203,7 +204,7 @@ impl World {
         End {
             violation: watch.violation.take(),
             hash: watch.trace.hash(),
-            events: watch.trace.events,
+            tally: watch.oracle.facts.tally,
             last: watch.trace.take_last(),
         }
     }

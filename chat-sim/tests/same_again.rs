@@ -7,8 +7,8 @@ fn the_same_seed_is_the_same_run() {
     for seed in 1..=12 {
         let (first, second) = (chat_sim::run(seed, None), chat_sim::run(seed, None));
         assert_eq!(
-            (first.events, first.hash),
-            (second.events, second.hash),
+            (first.tally, first.hash),
+            (second.tally, second.hash),
             "seed {seed} went two ways"
         );
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{ConnId, Event, HubId};
 use crate::frame::Frame;
+use crate::tally::Tally;
 
 /// A moment: two events at the same time still come one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -19,6 +20,7 @@ pub(crate) struct Facts {
     pub(crate) logs: BTreeMap<String, Log>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) hubs: Vec<Hub>,
+    pub(crate) tally: Tally,
     levels: BTreeMap<(String, String), Vec<(Moment, Level)>>,
 }
 
@@ -220,8 +222,22 @@ impl Facts {
         })
     }
 
+    fn count(&mut self, event: &Event<'_>) {
+        let tally = &mut self.tally;
+        tally.events += 1;
+        match event {
+            Event::Committed { .. } => tally.entries += 1,
+            Event::Opening { .. } => tally.connections += 1,
+            Event::StoreFault { .. } => tally.store_faults += 1,
+            Event::Crashed { .. } => tally.kills += 1,
+            Event::Draining { .. } => tally.drains += 1,
+            _ => {}
+        }
+    }
+
     pub(crate) fn apply(&mut self, event: &Event<'_>) {
         let now = self.now;
+        self.count(event);
         match *event {
             Event::Created { room, epoch } => {
                 let log = self.logs.entry(room.to_owned()).or_default();
