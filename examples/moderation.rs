@@ -15,8 +15,7 @@
 
 use std::collections::HashSet;
 
-use async_trait::async_trait;
-use roomcast_core::{Denied, Draft, Hub, MemoryStore, Message, Policy, RoomId, User};
+use roomcast_core::{Denied, Draft, Hub, MemoryStore, Message, Policy, RoomId, User, async_trait};
 use roomcast_ws::Listener;
 
 /// Users by their ids. A real policy asks a database: it may take its time, since only the one connection waits.

@@ -16,11 +16,10 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use roomcast_core::{
     Appended, Change, Epoch, Fingerprint, HistoryPage, HistoryRange, JsonObject, LogPage, MemoryStore, Message,
     MessageId, MessageSearch, MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
-    StoreErrorKind, Timestamp, User,
+    StoreErrorKind, Timestamp, User, async_trait,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -71,10 +70,11 @@ impl FileStore {
         let memory = MemoryStore::with_retention(usize::MAX);
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
         let mut reader = BufReader::new(&mut file);
-        let (mut whole, mut line) = (0, String::new());
-        // The last line may have been cut short by a crash. Nobody was told that it is stored.
-        while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
-            replay(&memory, serde_json::from_str(&line)?)
+        let (mut whole, mut line) = (0, Vec::new());
+        // The last line may have been cut short by a crash, inside of a character too: bytes, until the line is whole.
+        // Nobody was told that it is stored.
+        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            replay(&memory, serde_json::from_slice(&line)?)
                 .await
                 .map_err(io::Error::other)?;
             whole += line.len() as u64;

@@ -45,8 +45,6 @@ mod switches {
         JoinLooksNowhere,
         /// Any number of requests of one connection are taken.
         UnboundedRequests,
-        /// An edit whose message was deleted or removed since takes the message's content away, and no more.
-        EmptiedMessage,
     }
 
     thread_local! {

@@ -80,6 +80,9 @@ pub enum Inbound {
     Ping,
     /// The client answered a ping.
     Pong,
+    /// A piece of a text frame came whose end is still to come: a sign of life, and nothing more. A transport that puts
+    /// messages together says so for each piece, so that the hub can count them.
+    Fragment,
     /// The client closed the connection, and no frame follows.
     Closed,
 }

@@ -39,7 +39,7 @@
 //!
 //! | trait | what it decides | comes with |
 //! |---|---|---|
-//! | [`MessageStore`] | where logs are kept | [`MemoryStore`]; `roomcast-sqlite` |
+//! | [`MessageStore`] | where logs are kept | [`MemoryStore`]; `roomcast-sqlite`, `roomcast-mongo` |
 //! | [`Connection`] | how frames travel | `roomcast-ws` |
 //! | [`Policy`] | who may do what | [`OpenPolicy`] |
 //! | [`Clock`], [`IdSource`] | time and names | [`SystemClock`], [`RandomIds`] |
@@ -79,8 +79,11 @@ mod session;
 mod store;
 mod time;
 mod verbs;
+mod weight;
 mod wire;
 
+/// For implementations of [`Policy`], [`MessageStore`] and [`MessageSearch`]; see there.
+pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use client::{Client, Protocol};
 pub use connection::{CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Inbound};

@@ -6,6 +6,8 @@ use crate::RoomId;
 
 /// How much anybody may use, and for how long. Every limit is on by default.
 ///
+/// A count is 1 to 2,147,483,647, a span at most a year: [`HubBuilder::build`](crate::HubBuilder::build) refuses others.
+///
 /// ```
 /// # use roomcast_core::Limits;
 /// let mut limits = Limits::default();
@@ -19,6 +21,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How fast one connection may send frames; 20 a second with a burst of 40. `None` is no limit.
     pub rate: Option<Rate>,
+    /// How fast one connection may send what asks for nothing: pings, pongs, and pieces of messages that aren't whole yet.
+    /// 200 a second with a burst of 1,000; what goes beyond is closed with [`CloseCode::RateLimited`](crate::CloseCode).
+    /// `None` is no limit.
+    pub control_rate: Option<Rate>,
     /// Rooms that one connection may be in; 128.
     pub rooms_per_connection: usize,
     /// Connections in all; 100,000.
@@ -30,13 +36,15 @@ pub struct Limits {
     /// How much may wait to be sent to one connection; 256 messages and 1 MiB, whichever is first. A room whose messages
     /// don't fit is caught up from the log.
     pub send_queue: QueueLimit,
-    /// How long a connection may lag behind the live stream before it is closed as too slow; 30 s.
+    /// How long a connection may lag behind the live stream before it is closed as too slow, and how long the store that it
+    /// catches up from may fail before it is closed as unavailable; 30 s.
     pub catch_up: Duration,
     /// How long a connection may stay silent before it is pinged; 25 s.
     pub ping: Duration,
     /// How long it has to answer a ping; 10 s.
     pub pong: Duration,
-    /// How long one write may make no progress; 5 s.
+    /// How long one write may take: of up to 64 KiB, and as long again for each further 64 KiB of a frame that is larger. A
+    /// client thus needs about 13 KB a second, or less while little is said. 5 s.
     pub write: Duration,
     /// How long a client has from being accepted to being admitted: TLS, the request, authentication and the policy's
     /// answer. 10 s.
@@ -63,6 +71,9 @@ pub struct Limits {
     /// How often the head of each room that has members is compared with the store's, so that entries that another hub
     /// wrote to the same store are seen even if nobody tells this one; a join looks as well. 30 s.
     pub head_check: Duration,
+    /// How long the policy may take for one answer; 10 s. Then the request is refused as
+    /// [`Unavailable`](crate::ErrorCode::Unavailable).
+    pub policy: Duration,
     /// Over how long a stopping hub spreads the return of its clients; 10 s.
     pub drain_spread: Duration,
 }
@@ -77,6 +88,10 @@ pub struct Rate {
 }
 
 /// How much a queue may hold: it is full at whichever bound is met first.
+///
+/// Bytes are those of the frames in [`Limits::send_queue`], which are shared by all who get them. In [`Limits::tail`],
+/// [`Limits::commit_queue`] and [`Limits::commit_batch`] they are about what the messages take in memory: `data` that is made
+/// of many small values takes up to a hundred times its length as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimit {
     /// Messages.
@@ -92,6 +107,10 @@ impl Default for Limits {
             rate: Some(Rate {
                 per_second: 20.0,
                 burst: 40,
+            }),
+            control_rate: Some(Rate {
+                per_second: 200.0,
+                burst: 1000,
             }),
             rooms_per_connection: 128,
             connections: 100_000,
@@ -124,6 +143,7 @@ impl Default for Limits {
             commit: Duration::from_secs(10),
             store_read: Duration::from_secs(10),
             head_check: Duration::from_secs(30),
+            policy: Duration::from_secs(10),
             drain_spread: Duration::from_secs(10),
         }
     }
@@ -133,6 +153,12 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidLimit(String);
+
+/// The most that may be counted, messages and bytes alike.
+const MOST: usize = i32::MAX as usize;
+
+/// The longest span: so that every moment can be reckoned with.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl Limits {
     /// Checks that the hub could work with these.
@@ -154,8 +180,12 @@ impl Limits {
             ("commit_batch.messages", self.commit_batch.messages),
             ("commit_batch.bytes", self.commit_batch.bytes),
         ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(InvalidLimit(format!("the limit {name} is 0; it must be at least 1")));
+        for (name, count) in counts {
+            if !(1..=MOST).contains(&count) {
+                return Err(InvalidLimit(format!(
+                    "the limit {name} is {count}; allowed are 1 to {MOST}"
+                )));
+            }
         }
         let spans = [
             ("catch_up", self.catch_up),
@@ -166,19 +196,37 @@ impl Limits {
             ("commit", self.commit),
             ("store_read", self.store_read),
             ("head_check", self.head_check),
+            ("policy", self.policy),
         ];
-        if let Some((name, _)) = spans.iter().find(|(_, span)| span.is_zero()) {
-            return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));
+        for (name, span) in spans {
+            if span.is_zero() {
+                return Err(InvalidLimit(format!("the limit {name} is 0 s; it must be longer")));
+            }
         }
-        if self.history_page > self.history_page_max {
-            return Err(InvalidLimit("the limit history_page is above history_page_max".into()));
+        for (name, span) in spans.into_iter().chain([("drain_spread", self.drain_spread)]) {
+            if span > LONGEST {
+                return Err(InvalidLimit(format!(
+                    "the limit {name} is {} s; allowed are at most {} (a year)",
+                    span.as_secs(),
+                    LONGEST.as_secs()
+                )));
+            }
         }
-        if let Some(rate) = self.rate
-            && !(rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite())
-        {
-            return Err(InvalidLimit(
-                "a rate needs a burst of at least 1 and more than 0 a second".into(),
-            ));
+        let (page, most) = (self.history_page, self.history_page_max);
+        if page > most {
+            return Err(InvalidLimit(format!(
+                "the limit history_page is {page}; allowed are at most history_page_max, {most}"
+            )));
+        }
+        for (name, rate) in [("rate", self.rate), ("control_rate", self.control_rate)] {
+            if let Some(rate) = rate
+                && !(rate.burst >= 1 && rate.per_second > 0.0 && rate.per_second.is_finite())
+            {
+                return Err(InvalidLimit(format!(
+                    "the limit {name} is {} a second with a burst of {}; allowed are more than 0, and at least 1",
+                    rate.per_second, rate.burst
+                )));
+            }
         }
         Ok(())
     }
@@ -188,43 +236,60 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn refused(set: impl FnOnce(&mut Limits)) -> String {
+        let mut limits = Limits::default();
+        set(&mut limits);
+        limits.check().unwrap_err().to_string()
+    }
+
     #[test]
     fn the_defaults_are_sound_and_nonsense_is_named() {
         Limits::default().check().unwrap();
-        let error = Limits {
-            in_flight: 0,
-            ..Limits::default()
+        let cases = [
+            (
+                refused(|limits| limits.in_flight = 0),
+                "the limit in_flight is 0; allowed are 1 to 2147483647",
+            ),
+            (
+                refused(|limits| limits.send_queue.messages = 1 << 31),
+                "the limit send_queue.messages is 2147483648; allowed are 1 to 2147483647",
+            ),
+            (
+                refused(|limits| limits.write = Duration::ZERO),
+                "the limit write is 0 s; it must be longer",
+            ),
+            (
+                refused(|limits| limits.ping = Duration::from_secs(40_000_000)),
+                "the limit ping is 40000000 s; allowed are at most 31536000 (a year)",
+            ),
+            (
+                refused(|limits| limits.history_page = 201),
+                "the limit history_page is 201; allowed are at most history_page_max, 200",
+            ),
+        ];
+        for (got, expected) in cases {
+            assert_eq!(got, expected);
         }
-        .check()
-        .unwrap_err();
-        assert_eq!(error.to_string(), "the limit in_flight is 0; it must be at least 1");
-        let rate = Some(Rate {
-            per_second: f64::NAN,
-            burst: 1,
-        });
-        assert!(
-            Limits {
-                rate,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Limits {
-                write: Duration::ZERO,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Limits {
-                history_page: 201,
-                ..Limits::default()
-            }
-            .check()
-            .is_err()
-        );
+        for per_second in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+            refused(|limits| limits.rate = Some(Rate { per_second, burst: 1 }));
+        }
+    }
+
+    #[test]
+    fn no_span_is_too_long_to_reckon_with() {
+        let set: [fn(&mut Limits); 9] = [
+            |limits| limits.catch_up = Duration::MAX,
+            |limits| limits.ping = Duration::MAX,
+            |limits| limits.pong = Duration::MAX,
+            |limits| limits.write = Duration::MAX,
+            |limits| limits.handshake = Duration::MAX,
+            |limits| limits.commit = Duration::MAX,
+            |limits| limits.store_read = Duration::MAX,
+            |limits| limits.policy = Duration::MAX,
+            |limits| limits.drain_spread = Duration::MAX,
+        ];
+        for set in set {
+            assert!(refused(set).contains("at most 31536000"));
+        }
     }
 }

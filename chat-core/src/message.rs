@@ -1,5 +1,7 @@
 //! What a room's log holds.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -239,17 +241,17 @@ impl Draft {
         }
     }
 
-    /// What tells two drafts with the same nonce apart: made of content, data and `reply_to`. For tools that write to a
-    /// store by themselves; a hub makes it of what the sender sent, before the policy changes it.
+    /// What tells two drafts with the same nonce apart: made of content, data and `reply_to`. The order of the keys in `data`
+    /// makes no difference, whatever features serde_json was built with. For tools that write to a store by themselves; a hub
+    /// makes it of what the sender sent, before the policy changes it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         // Lengths first, so that no two different drafts run together into the same bytes.
         let content = self.content.as_deref().unwrap_or_default();
-        let data = self
-            .data
-            .as_ref()
-            .map(|data| serde_json::Value::Object(data.clone()).to_string())
-            .unwrap_or_default();
+        let mut data = String::new();
+        if let Some(object) = &self.data {
+            put_object(object, &mut data);
+        }
         let reply_to = self.reply_to.map(|id| id.to_string()).unwrap_or_default();
         let mut bytes = Vec::with_capacity(content.len() + data.len() + reply_to.len() + 24);
         for part in [content, &data, &reply_to] {
@@ -257,6 +259,43 @@ impl Draft {
             bytes.extend_from_slice(part.as_bytes());
         }
         Fingerprint(Uuid::new_v5(&Uuid::NAMESPACE_OID, &bytes).as_u128())
+    }
+}
+
+/// Appends the object as JSON without spaces, with its keys in rising order of their bytes: serde_json's own order depends
+/// on its feature `preserve_order`, which any crate of a program may turn on.
+fn put_object(object: &JsonObject, out: &mut String) {
+    let mut entries: Vec<_> = object.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    out.push('{');
+    for (n, (key, value)) in entries.into_iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        put(&serde_json::Value::from(key.as_str()), out);
+        out.push(':');
+        put(value, out);
+    }
+    out.push('}');
+}
+
+fn put(value: &serde_json::Value, out: &mut String) {
+    match value {
+        serde_json::Value::Object(object) => put_object(object, out),
+        serde_json::Value::Array(values) => {
+            out.push('[');
+            for (n, value) in values.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                put(value, out);
+            }
+            out.push(']');
+        }
+        scalar => {
+            // Writing to a string can't fail.
+            let _ = write!(out, "{scalar}");
+        }
     }
 }
 
@@ -330,5 +369,25 @@ mod tests {
             plain.fingerprint().as_u128(),
             290_506_913_209_740_424_629_737_556_466_443_840_755
         );
+    }
+
+    #[test]
+    fn a_fingerprint_does_not_depend_on_the_order_of_keys() {
+        let of = |json: &str| {
+            let mut draft = Draft::new();
+            draft.data = Some(serde_json::from_str(json).unwrap());
+            draft.fingerprint()
+        };
+        let one = of(r#"{"b":[1,-2.5,null,true,{"d":"\u0001\"é","c":{}}],"a":"x"}"#);
+        let two = of(r#"{"a":"x", "b":[1,-2.5,null,true,{"c":{},"d":"\u0001\"é"}]}"#);
+        assert_eq!(one, two);
+        assert_ne!(one, of(r#"{"a":"x","b":[-2.5,1,null,true,{"c":{},"d":"\u0001\"é"}]}"#));
+        // Kept in databases: it must never change.
+        assert_eq!(one.as_u128(), 71_326_105_491_238_290_395_494_001_734_574_490_589);
+        // As serde_json writes it by itself with sorted keys.
+        let object: JsonObject = serde_json::from_str(r#"{"a":{"y":1,"z":[]},"b":"q\"\n"}"#).unwrap();
+        let mut canonical = String::new();
+        put_object(&object, &mut canonical);
+        assert_eq!(canonical, r#"{"a":{"y":1,"z":[]},"b":"q\"\n"}"#);
     }
 }

@@ -5,7 +5,8 @@
 //! A tokio channel would cost 800 bytes while idle, and can neither count bytes nor be drained at once.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -135,8 +136,8 @@ impl Outbox {
         if state.closing.is_some() {
             return true;
         }
-        let messages = state.live.messages + batch.len();
-        let bytes = state.live.bytes + batch.bytes();
+        let messages = state.live.messages.saturating_add(batch.len());
+        let bytes = state.live.bytes.saturating_add(batch.bytes());
         let fits = messages <= self.limit.messages && bytes <= self.limit.bytes;
         if fits {
             state.live = Load { messages, bytes };
@@ -257,17 +258,19 @@ impl Outbox {
         .await;
     }
 
-    /// Ready when the connection is that far. For parts of its task, which calls [`poll_phase`](Self::poll_phase) whenever it
-    /// is polled: so this registers nobody.
-    pub(crate) async fn reached(&self, phase: Phase) {
-        poll_fn(|_| {
+    /// Runs a part of the connection's task until the connection is that far: then `None`. The task calls
+    /// [`poll_phase`](Self::poll_phase) whenever it is polled, so this registers nobody.
+    pub(crate) fn before<F: Future>(
+        &self,
+        phase: Phase,
+        mut part: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |cx| {
             if self.phase() >= phase {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+                return Poll::Ready(None);
             }
+            part.as_mut().poll(cx).map(Some)
         })
-        .await;
     }
 
     /// Waits until the connection may have another request under way: fewer than `in_flight` uncommitted messages, and
@@ -275,8 +278,21 @@ impl Outbox {
     pub(crate) async fn capacity(&self, in_flight: usize) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let answers = state.replies < self.limit.bytes && state.queue.len() < 4 * self.limit.messages;
+            let answers = state.replies < self.limit.bytes && state.queue.len() < self.limit.messages.saturating_mul(4);
             if state.in_flight < in_flight && answers {
+                return Poll::Ready(());
+            }
+            register(&mut state, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ready when [`take`](Self::take) has something.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if !state.queue.is_empty() || state.closing.is_some() {
                 return Poll::Ready(());
             }
             register(&mut state, cx);

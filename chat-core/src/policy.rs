@@ -10,9 +10,65 @@ use crate::{Draft, Message, RoomId, User};
 ///
 /// It may look at what is to be stored, and change it. The hub calls it with no lock held, in the order in which a
 /// connection sends its requests, and waits for the answer before it takes the next request of that connection; it may
-/// thus be slow for one connection without slowing another. The future is dropped if the connection ends.
+/// thus be slow for one connection without slowing another. The future is dropped if the connection ends, and after
+/// [`Limits::policy`](crate::Limits::policy); then the request is refused as `unavailable`.
 ///
 /// What the hub checks by itself before it asks: limits, that the room is joined, that the message exists.
+///
+/// Its methods are async and it is used as a trait object, so implementations carry the attribute
+/// [`#[async_trait]`](macro@crate::async_trait), which this crate re-exports:
+///
+/// ```
+/// use roomcast_core::{Denied, Draft, Hub, MemoryStore, Message, OpenPolicy, Policy, RoomId, User, async_trait};
+///
+/// /// Rooms that begin with `staff-` are for the staff; elsewhere guests may read, but not speak.
+/// struct House;
+///
+/// #[async_trait]
+/// impl Policy for House {
+///     async fn join(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
+///         if room.as_str().starts_with("staff-") && !user.id().as_str().ends_with("@example.org") {
+///             return Err(Denied::forbidden("this room is for the staff"));
+///         }
+///         Ok(())
+///     }
+///
+///     async fn send(&self, user: &User, _: &RoomId, draft: &mut Draft) -> Result<(), Denied> {
+///         if user.id().as_str().starts_with("guest-") {
+///             return Err(Denied::forbidden("sign in to speak"));
+///         }
+///         if let Some(content) = &mut draft.content {
+///             *content = content.replace("darn", "****"); // stored and shown so
+///         }
+///         Ok(())
+///     }
+///
+///     // What isn't special here is left to the policy for open places.
+///     async fn edit(&self, user: &User, message: &Message, content: &mut String) -> Result<(), Denied> {
+///         OpenPolicy.edit(user, message, content).await
+///     }
+///
+///     async fn delete(&self, user: &User, message: &Message) -> Result<(), Denied> {
+///         OpenPolicy.delete(user, message).await
+///     }
+///
+///     async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
+///         self.join(user, room).await
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder(MemoryStore::new(), House).build()?;
+/// let staff = hub.room(RoomId::new("staff-room")?);
+/// let ann = staff.as_user(User::named("ann@example.org")?);
+/// assert!(ann.send(Draft::text("darn")).await.is_ok());
+/// assert!(staff.as_user(User::named("eve")?).send(Draft::text("hi")).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With the crate `roomcast` alone, the same names are in `roomcast`.
 #[async_trait]
 pub trait Policy: Send + Sync + 'static {
     /// May the user be in this room, seeing what is said there from now on?

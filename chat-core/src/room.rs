@@ -79,6 +79,7 @@ impl Room {
     /// # }
     /// ```
     pub async fn publish(&self, user: &User, draft: Draft) -> Result<Receipt, Refusal> {
+        self.hub.engine().check_draft(&draft)?;
         self.submit(async |lease, sender| self.hub.engine().send(lease, user, draft, true, sender).await)
             .await
     }
@@ -121,7 +122,8 @@ impl RoomAsUser {
     pub async fn send(&self, draft: Draft) -> Result<Receipt, Refusal> {
         let engine = self.room.hub.engine();
         engine.check_room_id(&self.room.id)?;
-        engine.policy.join(&self.user, &self.room.id).await?;
+        engine.check_draft(&draft)?;
+        engine.may_join(&self.user, &self.room.id).await?;
         self.room
             .submit(async |lease, sender| engine.send(lease, &self.user, draft, false, sender).await)
             .await
@@ -135,6 +137,7 @@ impl RoomAsUser {
     pub async fn edit(&self, message: MessageId, content: impl Into<String>) -> Result<Receipt, Refusal> {
         let engine = self.existing().await?;
         let content = content.into();
+        engine.check_content(&content)?;
         self.room
             .submit(async |lease, sender| engine.edit(lease, &self.user, message, content, sender).await)
             .await
@@ -160,7 +163,7 @@ impl RoomAsUser {
     /// [`Limits::history_page_max`](crate::Limits::history_page_max), what the policy says, and [`ErrorCode::Unavailable`].
     pub async fn history(&self, range: HistoryRange, limit: Option<usize>) -> Result<HistoryPage, Refusal> {
         let engine = self.existing().await?;
-        engine.policy.history(&self.user, &self.room.id).await?;
+        engine.may_read(&self.user, &self.room.id).await?;
         engine.history(&self.room.id, range, limit).await
     }
 
@@ -178,7 +181,7 @@ impl RoomAsUser {
                 "a search needs at least one word, and at most 1,024 bytes",
             ));
         }
-        engine.policy.history(&self.user, &self.room.id).await?;
+        engine.may_read(&self.user, &self.room.id).await?;
         let Some(search) = engine.store.search() else {
             return Err(crate::verbs::bad("the store of this server can't search"));
         };
@@ -190,7 +193,7 @@ impl RoomAsUser {
     async fn existing(&self) -> Result<&crate::engine::Engine, Refusal> {
         let engine = self.room.hub.engine();
         engine.check_room_id(&self.room.id)?;
-        engine.policy.join(&self.user, &self.room.id).await?;
+        engine.may_join(&self.user, &self.room.id).await?;
         match self.room.head().await? {
             Some(_) => Ok(engine),
             None => Err(Refusal::new(ErrorCode::UnknownRoom, "there is no such room")),

@@ -1,12 +1,16 @@
 //! What a user does in a room, checked against limits and policy: the same for connections and for HTTP.
 
+use std::future::Future;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::bugs::bug;
 use crate::engine::{Engine, RoomLease};
-use crate::log::{Sender, Submission, store_failed};
+use crate::log::{Receipt, Sender, Submission, store_failed};
 use crate::{
-    Change, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start, User,
+    Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
+    User, weight,
 };
 
 impl Engine {
@@ -32,25 +36,59 @@ impl Engine {
 
     /// Whether the user may be in the room.
     pub(crate) async fn may_join(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
-        Ok(self.policy.join(user, room).await?)
+        self.ask(self.policy.join(user, room)).await
     }
 
     /// Whether the user, who may join, may see what the join asks for.
     pub(crate) async fn may_begin(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
         if *start != Start::Live && !bug!(HistoryUnasked) {
-            self.policy.history(user, room).await?;
+            self.may_read(user, room).await?;
         }
         Ok(())
     }
 
-    /// The user sends a message: asks the policy, unless it is the server's own, and queues it.
+    /// Whether the user, who may join, may see what was said before.
+    pub(crate) async fn may_read(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
+        self.ask(self.policy.history(user, room)).await
+    }
+
+    /// Waits for an answer of the policy, but not for ever.
+    async fn ask(&self, answer: impl Future<Output = Result<(), Denied>>) -> Result<(), Refusal> {
+        match tokio::time::timeout(self.limits.policy, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                tracing::warn!("the policy took too long to answer");
+                let refusal = Refusal::new(
+                    ErrorCode::Unavailable,
+                    "it can't be decided now whether this is allowed",
+                );
+                Err(refusal.retry_after(Duration::from_secs(1)))
+            }
+        }
+    }
+
+    /// The user sends a message, whose draft was checked: asks the policy, unless it is the server's own, and queues it.
     pub(crate) async fn send(&self, room: &RoomLease, user: &User, mut draft: Draft, own: bool, sender: Sender) {
+        let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
+        if let (Some(nonce), Some(fingerprint)) = (&draft.nonce, fingerprint) {
+            // What was stored is acknowledged again, even if it couldn't be sent now: because the message that it answers is
+            // gone meanwhile, say, or the user was faster than the policy likes.
+            match room.log().repeated(user.id(), nonce, fingerprint).await {
+                Ok(Some(Message { id, seq, .. })) => {
+                    return sender.tell(Ok(Receipt {
+                        id,
+                        seq,
+                        duplicate: true,
+                    }));
+                }
+                Ok(None) => {}
+                Err(error) => return sender.tell(Err(store_failed(&room.log().id, &error))),
+            }
+        }
         let ready = async {
-            self.check_draft(&draft)?;
-            let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
             if !own {
                 let nonce = draft.nonce.clone();
-                self.policy.send(user, &room.log().id, &mut draft).await?;
+                self.ask(self.policy.send(user, &room.log().id, &mut draft)).await?;
                 draft.nonce = nonce;
                 self.check_draft(&draft)?;
             }
@@ -73,7 +111,7 @@ impl Engine {
         self.submit(room, user, ready.await, sender).await;
     }
 
-    /// The user changes a message.
+    /// The user changes a message. The content was checked.
     pub(crate) async fn edit(
         &self,
         room: &RoomLease,
@@ -83,9 +121,8 @@ impl Engine {
         sender: Sender,
     ) {
         let ready = async {
-            self.check_content(&content)?;
             let current = self.live_message(room, message).await?;
-            self.policy.edit(user, &current, &mut content).await?;
+            self.ask(self.policy.edit(user, &current, &mut content)).await?;
             self.check_content(&content)?;
             Ok(Change::Edit { message, content })
         };
@@ -96,7 +133,7 @@ impl Engine {
     pub(crate) async fn delete(&self, room: &RoomLease, user: &User, message: MessageId, sender: Sender) {
         let ready = async {
             let current = self.live_message(room, message).await?;
-            self.policy.delete(user, &current).await?;
+            self.ask(self.policy.delete(user, &current)).await?;
             Ok(Change::Delete { message })
         };
         self.submit(room, user, ready.await, sender).await;
@@ -130,14 +167,7 @@ impl Engine {
             Ok(change) => change,
             Err(refusal) => return sender.tell(Err(refusal)),
         };
-        let bytes = size_of::<Submission>()
-            + match &change {
-                Change::Message { content, data, .. } => {
-                    content.as_ref().map_or(0, String::len) + data.as_ref().map_or(0, data_bytes)
-                }
-                Change::Edit { content, .. } => content.len(),
-                Change::Delete { .. } => 0,
-            };
+        let bytes = size_of::<Submission>() + weight::change(&change);
         let entry = NewEntry {
             id: self.ids.message_id(),
             user: user.clone(),
@@ -169,7 +199,8 @@ impl Engine {
             .map_err(|error| store_failed(&room.log().id, &error))
     }
 
-    fn check_draft(&self, draft: &Draft) -> Result<(), Refusal> {
+    /// Whether this is a message, and not too large.
+    pub(crate) fn check_draft(&self, draft: &Draft) -> Result<(), Refusal> {
         if draft.content.as_ref().is_some_and(String::is_empty) {
             return Err(bad("content is empty"));
         }
@@ -180,7 +211,8 @@ impl Engine {
         self.check_size(draft.content.as_ref().map_or(0, String::len) + data)
     }
 
-    fn check_content(&self, content: &str) -> Result<(), Refusal> {
+    /// Whether this may be a message's content.
+    pub(crate) fn check_content(&self, content: &str) -> Result<(), Refusal> {
         if content.is_empty() {
             return Err(bad("content is empty"));
         }

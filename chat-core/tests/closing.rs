@@ -151,6 +151,8 @@ async fn a_kick_does_not_wait_for_a_policy() {
     settle().await;
     assert_eq!(hub.room(room("r")).members(), []);
     say(&hub, "secret").await;
+    let err = ann.frame().await;
+    assert_eq!((&err["id"], &err["code"]), (&json!(1), &json!("unavailable")));
     assert_eq!(ann.frame().await["code"], 4503);
     assert_eq!(ann.next().await, Seen::Close(4503, "kicked".into()));
 }
@@ -163,7 +165,7 @@ async fn an_identity_expires_while_a_policy_is_asked() {
     ann.frame_of("hello").await;
     ann.send(json!({"t":"send","id":1,"content":"x"}));
     let began = Instant::now();
-    assert_eq!(ann.frame().await["code"], 4501);
+    assert_eq!(ann.frame_of("bye").await["code"], 4501);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
@@ -233,6 +235,21 @@ async fn what_is_being_decided_on_is_answered_before_a_stopping_hub_says_goodbye
     assert_eq!(ann.frame().await["t"], "bye");
     ann.send_raw(Inbound::Closed);
     assert!(stop.await.unwrap().is_clean());
+}
+
+/// A policy that never answers holds up the requests of one connection only, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_does_not_answer_is_not_waited_for() {
+    let hub = hub_with(Ponders(FOR_EVER));
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    let began = Instant::now();
+    ann.send(json!({"t":"send","id":1,"content":"x"}));
+    ann.send(json!({"t":"ping","id":2}));
+    let err = ann.frame().await;
+    assert_eq!((&err["id"], &err["code"]), (&json!(1), &json!("unavailable")));
+    assert_eq!(began.elapsed().as_secs(), hub.limits().policy.as_secs());
+    assert_eq!(ann.frame().await["t"], "pong");
 }
 
 /// The last handle is dropped while a policy is asked that never answers: nobody is there any more to set a deadline.

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, user, v1};
 use roomcast_core::{
-    Appended, Client, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message, MessageId,
-    MessageStore, NewEntry, OpenPolicy, PageLimit, QueueLimit, RoomHead, RoomId, RoomInfo, Start, StoreError,
-    StoreErrorKind,
+    Appended, Client, Denied, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message,
+    MessageId, MessageStore, NewEntry, OpenPolicy, PageLimit, Policy, QueueLimit, RoomHead, RoomId, RoomInfo, Start,
+    StoreError, StoreErrorKind, User,
 };
 use serde_json::json;
 
@@ -267,6 +268,62 @@ async fn a_nonce_makes_a_send_repeatable() {
     assert_eq!(hub.room(room("r")).head().await.unwrap().unwrap().head, 1);
 }
 
+/// Ann's answer is stored, and its ack lost; then retention takes the question, or the policy finds that she speaks too fast.
+/// She sends the answer again: it is stored already, so there is nothing to refuse.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_nonce_gets_the_first_ack_though_it_could_not_be_sent_now() {
+    let hub = Hub::builder(MemoryStore::with_retention(2), OncePerUser::default())
+        .limits(unlimited())
+        .build()
+        .unwrap();
+    // Rooms that nobody is in are forgotten.
+    let mut bob = Peer::connect(&hub, v1("bob", "r"));
+    bob.frame_of("hello").await;
+    let question = hub
+        .publish(&room("r"), &user("bot"), Draft::text("question"))
+        .await
+        .unwrap();
+    let mut answer = Draft::text("answer");
+    answer.reply_to = Some(question.id);
+    answer.nonce = Some("n".parse().unwrap());
+    let as_ann = hub.room(room("r")).as_user(user("ann"));
+    let first = as_ann.send(answer.clone()).await.unwrap();
+    publish(&hub, "r", 1).await;
+    let again = as_ann.send(answer.clone()).await.unwrap();
+    assert_eq!((again.id, again.seq, again.duplicate), (first.id, first.seq, true));
+    // Another one is refused as it should be.
+    answer.nonce = Some("m".parse().unwrap());
+    as_ann.send(answer).await.unwrap_err();
+}
+
+/// A policy that lets each user speak once.
+#[derive(Default)]
+struct OncePerUser(std::sync::Mutex<Vec<User>>);
+
+#[async_trait]
+impl Policy for OncePerUser {
+    async fn join(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn send(&self, user: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
+        let mut spoken = self.0.lock().unwrap();
+        if spoken.contains(user) {
+            return Err(Denied::forbidden("slower"));
+        }
+        spoken.push(user.clone());
+        Ok(())
+    }
+    async fn edit(&self, _: &User, _: &Message, _: &mut String) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn delete(&self, _: &User, _: &Message) -> Result<(), Denied> {
+        Ok(())
+    }
+    async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_commits_what_was_accepted_and_says_when_to_come_back() {
     let store = Arc::new(MemoryStore::new());
@@ -429,4 +486,50 @@ async fn two_hubs_write_one_room_through_one_store() {
     publish(&one, "r", 1).await;
     expect_run(&mut peers[0], 1, 203).await;
     expect_run(&mut peers[1], 1, 202).await;
+}
+
+/// A member resumes from before what is in memory, while the store fails for a moment. It is neither closed nor kept from
+/// anything else, and then sees what it asked for.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_moment_delays_a_resume() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 4;
+    let hub = Hub::builder(store.clone(), OpenPolicy).limits(limits).build().unwrap();
+    publish(&hub, "r", 100).await;
+    publish(&hub, "other", 1).await;
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    let start = Start::Since(format!("{epoch}:50").parse().unwrap());
+    store.reads_fail.store(true, Ordering::SeqCst);
+    let mut ann = Peer::connect(&hub, v1("ann", "r").start(start.clone()));
+    let mut plain = Peer::connect(&hub, Client::plain(user("cid"), room("r")).start(start));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"join","room_id":"other"}));
+    ann.frame_of("joined").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    ann.send(json!({"t":"ping","id":1}));
+    assert_eq!(ann.frame().await["t"], "pong");
+    publish(&hub, "other", 1).await;
+    assert_eq!(ann.frame().await["room_id"], "other");
+    store.reads_fail.store(false, Ordering::SeqCst);
+    expect_run(&mut ann, 51, 100).await;
+    expect_run(&mut plain, 51, 100).await;
+    publish(&hub, "r", 1).await;
+    expect_run(&mut ann, 101, 101).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_on_failing_ends_a_resume() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 4;
+    let hub = Hub::builder(store.clone(), OpenPolicy).limits(limits).build().unwrap();
+    publish(&hub, "r", 100).await;
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    let start = Start::Since(format!("{epoch}:50").parse().unwrap());
+    store.reads_fail.store(true, Ordering::SeqCst);
+    let began = tokio::time::Instant::now();
+    let mut ann = Peer::connect_with(&hub, v1("ann", "r").start(start), OPEN, false);
+    assert_eq!(ann.closed().await, 4003);
+    assert!((30..=33).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }

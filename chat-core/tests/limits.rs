@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common::trouble::Troubled;
 use common::{Peer, Seen, room, user, v1};
 use roomcast_core::{
     Client, CloseCode, Draft, ErrorCode, Hub, Inbound, Limits, MemoryStore, OpenPolicy, Rate, RoomId, Start,
@@ -75,6 +78,34 @@ async fn the_rate_is_kept_and_a_flood_ends_the_connection() {
         3,
         "what was accepted is kept"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_what_asks_for_nothing_ends_the_connection() {
+    for frame in [Inbound::Ping, Inbound::Pong, Inbound::Fragment] {
+        // A bucket of its own: it is there even where messages are counted by nobody.
+        let hub = hub(|limits| {
+            limits.rate = None;
+            limits.control_rate = Some(Rate {
+                per_second: 10.0,
+                burst: 3,
+            });
+        });
+        let mut ann = Peer::connect(&hub, v1("ann", "r"));
+        ann.frame_of("hello").await;
+        for _ in 0..50 {
+            ann.send_raw(frame.clone());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ann.send(json!({"t":"ping","id":1}));
+        assert_eq!(ann.frame().await, json!({"t":"pong","id":1}), "{frame:?} at the rate");
+        for _ in 0..5 {
+            ann.send_raw(frame.clone());
+        }
+        let bye = ann.frame_of("bye").await;
+        assert_eq!((&bye["code"], &bye["after_ms"]), (&json!(4002), &json!(1000)));
+        assert_eq!(ann.closed().await, 4002, "{frame:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,6 +228,23 @@ async fn the_tenth_bad_frame_in_a_row_ends_a_connection() {
         ann.send(json!([]));
     }
     assert_eq!(ann.closed().await, 4500);
+    // Whatever it is that makes them bad.
+    let mut bob = Peer::connect(&hub, v1("bob", "r"));
+    bob.frame_of("hello").await;
+    for n in 0..10 {
+        bob.send(match n % 5 {
+            0 => json!({"t":"send","id":n,"content":""}),
+            1 => json!({"t":"send","id":n}),
+            2 => json!({"t":"edit","id":n,"msg":"00000000-0000-0000-0000-000000000001","content":""}),
+            3 => json!({"t":"history","id":n,"before":1,"after":1}),
+            _ => json!({"t":"join","id":n,"room_id":"r","last":1,"since":"e:1"}),
+        });
+    }
+    for n in 0..10 {
+        let err = bob.frame().await;
+        assert_eq!((&err["id"], &err["code"]), (&json!(n), &json!("bad_request")));
+    }
+    assert_eq!(bob.closed().await, 4500);
     let mut plain = Peer::connect(&hub, Client::plain(user("bob"), room("r")));
     plain.send(json!({"content":""}));
     assert_eq!(plain.closed().await, 4500);
@@ -228,4 +276,86 @@ async fn rooms_and_sessions_leave_nothing_behind() {
         (hub.stats().connections, hub.stats().rooms, hub.stats().users),
         (0, 0, 0)
     );
+}
+
+/// A hub on a store whose appends never answer.
+fn stuck_hub(set: impl FnOnce(&mut Limits)) -> (Hub, Arc<Troubled>) {
+    let store = Troubled::new(MemoryStore::new());
+    store.append_hangs.store(true, Ordering::SeqCst);
+    let mut limits = Limits::default();
+    limits.rate = None;
+    set(&mut limits);
+    let hub = Hub::builder(store.clone(), OpenPolicy).limits(limits).build().unwrap();
+    (hub, store)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_with_too_much_in_flight_is_not_read_until_something_is_settled() {
+    let (hub, _store) = stuck_hub(|limits| limits.in_flight = 3);
+    let mut ann = Peer::connect_with(&hub, v1("ann", "r"), common::OPEN, false);
+    ann.frame_of("hello").await;
+    for n in 0..3 {
+        ann.send(json!({"t":"send","id":n,"content":"x"}));
+    }
+    ann.send(json!({"t":"ping","id":3}));
+    let quiet = tokio::time::timeout(Duration::from_secs(9), ann.next()).await;
+    assert!(quiet.is_err(), "the ping isn't read: {quiet:?}");
+    // The commit's time is over; then there is a place again.
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let frame = ann.frame().await;
+        seen.push((frame["id"].as_u64().unwrap(), frame["t"].as_str().unwrap().to_owned()));
+    }
+    seen.sort();
+    assert_eq!(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert!(seen[..3].iter().all(|(_, t)| t == "err"));
+    assert_eq!(seen[3].1, "pong");
+}
+
+/// Six at once on a store that takes 2 s for an append, with one message in an append and one in the queue: the others wait
+/// for a place, in whichever order, for as long as a commit may take.
+#[tokio::test(start_paused = true)]
+async fn senders_wait_for_a_place_in_a_full_commit_queue() {
+    for (commit, stored) in [(60, 6..=6), (3, 1..=3)] {
+        let store = Troubled::new(MemoryStore::new());
+        store.append_ms.store(2000, Ordering::SeqCst);
+        let mut limits = Limits::default();
+        limits.commit_queue.messages = 1;
+        limits.commit_batch.messages = 1;
+        limits.commit = Duration::from_secs(commit);
+        let hub = Hub::builder(store, OpenPolicy).limits(limits).build().unwrap();
+        let began = tokio::time::Instant::now();
+        let calls: Vec<_> = (0..6)
+            .map(|_| {
+                let hub = hub.clone();
+                tokio::spawn(async move {
+                    let told = hub.publish(&room("r"), &user("bot"), Draft::text("x")).await;
+                    (told.map_err(|refusal| refusal.code), began.elapsed().as_secs())
+                })
+            })
+            .collect();
+        let mut count = 0;
+        for call in calls {
+            match call.await.unwrap() {
+                (Ok(receipt), after) => {
+                    count += 1;
+                    assert_eq!(after, 2 * receipt.seq);
+                }
+                (Err(code), after) => assert_eq!((code, after), (ErrorCode::Unavailable, 3)),
+            }
+        }
+        assert!(stored.contains(&count), "{count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_when_the_time_for_its_commit_is_over() {
+    let (hub, _store) = stuck_hub(|limits| limits.commit = Duration::from_secs(3));
+    let began = tokio::time::Instant::now();
+    let refusal = hub
+        .publish(&room("r"), &user("bot"), Draft::text("x"))
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Unavailable);
+    assert_eq!(began.elapsed().as_secs(), 3);
 }

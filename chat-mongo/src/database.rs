@@ -14,6 +14,12 @@ use roomcast_core::{StoreError, StoreErrorKind};
 use crate::builder::{Builder, Durability};
 use crate::error::{refused, unavailable, unread, unwritten};
 
+/// The index of words.
+pub(crate) const WORDS: &str = "words";
+
+/// How long a server may take to say that it is well.
+const HEALTH: Duration = Duration::from_secs(1);
+
 /// The collections of a store.
 pub(crate) struct Database {
     pub(crate) client: Client,
@@ -114,7 +120,7 @@ impl Database {
         ];
         if settings.search {
             indexes.push(index(
-                "words",
+                WORDS,
                 doc! {"room_id": 1, "words": 1, "seq": -1},
                 IndexOptions::builder()
                     .partial_filter_expression(doc! {"words": {"$exists": true}})
@@ -151,6 +157,16 @@ impl Database {
             session,
             seen: &self.seen,
         })
+    }
+
+    /// Whether there is a server that could take a write now.
+    pub(crate) async fn health(&self) -> Result<(), StoreError> {
+        // To the primary: without one nothing can be written.
+        let ping = self.database.run_command(doc! {"ping": 1}).into_future();
+        match tokio::time::timeout(HEALTH.min(self.operation_timeout), self.read(ping)).await {
+            Ok(pong) => pong.map(|_| ()),
+            Err(_) => Err(unavailable("MongoDB doesn't answer, or no server of it takes writes")),
+        }
     }
 
     /// Runs a read within its time.

@@ -55,7 +55,7 @@
 //! | `edited_at`, `revision` | date, long | of a message: when it was last edited, and by the entry at which place |
 //! | `deleted` | bool | of a message: nothing else is left of it |
 //! | `nonce`, `fingerprint` | string, UUID | of a message: what makes its sending repeatable |
-//! | `words` | array of strings | of a message: its words, for search |
+//! | `words` | array of strings | of a message: its words, if they can be searched |
 //! | `message`, `target` | UUID, long | of an edit or a deletion: which message, and its seq |
 //! | `unfinished` | bool | of an edit or a deletion: the message may not say so yet; the next who looks at the room sees to it |
 //!
@@ -71,7 +71,7 @@
 //!
 //! One append is one ordered insert, however many entries it carries, while a room is busy; one look-up more if it
 //! was quiet for a while, and two more if there are edits or deletions. A read is two queries, each answered from an index. With
-//! search, each word of a message is an entry of an index.
+//! [`search`](Builder::search), each word of a message is an entry of an index.
 //!
 //! # From an older system
 //!

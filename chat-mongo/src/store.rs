@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use mongodb::bson::doc;
 use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageSearch, MessageStore, NewEntry,
@@ -122,10 +121,7 @@ impl MessageStore for MongoStore {
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        let open = self.open()?;
-        // To the primary: without one nothing can be written.
-        let ping = open.database.database.run_command(doc! {"ping": 1}).into_future();
-        open.database.read(ping).await.map(|_| ())
+        self.open()?.database.health().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

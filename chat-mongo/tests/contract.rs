@@ -18,6 +18,7 @@ impl Mongo {
             max_age: None,
         };
         let store = MongoStore::builder(&self.0.uri)
+            .search(true)
             .database(&self.0.name)
             .retention(retention);
         Arc::new(store.connect().await.unwrap())

@@ -72,7 +72,7 @@ impl Fixture {
 }
 
 async fn connect(database: &Database) -> MongoStore {
-    let store = MongoStore::builder(&database.uri).database(&database.name);
+    let store = MongoStore::builder(&database.uri).database(&database.name).search(true);
     store.connect().await.unwrap()
 }
 
@@ -194,6 +194,7 @@ async fn connecting_makes_the_indexes_once() {
 async fn names_can_be_chosen() {
     let database = Database::on(shared::standalone());
     let store = MongoStore::builder(&database.uri)
+        .search(true)
         .database(&database.name)
         .rooms_collection("channels")
         .entries_collection("lines")
@@ -266,7 +267,8 @@ async fn reading_a_large_room_uses_the_index() {
     look!("an append", store.append(&r, MESSAGES, &[say("hi")]));
     look!("an edit", store.append(&r, MESSAGES + 1, &[edit(some.unwrap(), "new")]));
     look!("the list of rooms", store.rooms(None, 10));
-    // No more is looked at than what holds the longest word.
+    // No more is looked at than what holds the rarest word, however long the others are.
+    look!("a search", search.search(&r, "message 17", None, 50), 1000);
     look!("a search", search.search(&r, "batchnumber7 message", None, 50), 1000);
     look!("a search", search.search(&r, "message batchnumber7", None, 50), 1000);
     look!(
@@ -477,6 +479,7 @@ async fn what_retention_removed_leaves_the_collection() {
         max_age: None,
     };
     let store = MongoStore::builder(&database.uri)
+        .search(true)
         .database(&database.name)
         .retention(retention)
         .retention_grace(Duration::from_millis(500))

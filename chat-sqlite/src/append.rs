@@ -29,6 +29,14 @@ pub(crate) fn create(connection: &Connection, room: &RoomId, epoch: &Epoch) -> R
     Ok(row.head)
 }
 
+/// What came of an append, and where the room stands.
+pub(crate) struct Added {
+    pub(crate) appended: Appended,
+    pub(crate) room: i64,
+    /// How many entries the room holds.
+    pub(crate) kept: u64,
+}
+
 /// Adds the entries if the head is the expected one. The changes of the index are only noted.
 pub(crate) fn append(
     connection: &Connection,
@@ -36,31 +44,42 @@ pub(crate) fn append(
     expected_head: u64,
     entries: &[NewEntry],
     index: &mut Changes,
-) -> Result<Appended, StoreError> {
+) -> Result<Added, StoreError> {
     let row = find(connection, room)?.ok_or_else(|| refused(format!("there is no room {room}")))?;
     let mut appended = Appended {
         outcomes: Vec::new(),
         head: row.head.head,
     };
+    let added = |appended: Appended| Added {
+        room: row.key,
+        kept: appended.head - row.head.floor,
+        appended,
+    };
     if appended.head != expected_head {
-        return Ok(appended);
+        return Ok(added(appended));
     }
     if entries.len() as u64 > MAX_SEQ.saturating_sub(expected_head) {
         return Err(refused("the room's log is full"));
     }
     appended.outcomes.reserve_exact(entries.len());
+    let mut first = None;
     for entry in entries {
         let outcome = add(connection, row.key, appended.head + 1, entry, index)?;
         if let Outcome::Stored { seq, .. } = outcome {
             appended.head = seq;
+            first.get_or_insert(entry.at);
         }
         appended.outcomes.push(outcome);
     }
-    if appended.head != expected_head {
+    if let Some(first) = first {
         let sql = "UPDATE rooms SET head = ?2 WHERE key = ?1";
         run(connection, sql, (row.key, row::seq(appended.head)))?;
+        if row.head.floor == expected_head {
+            let sql = "UPDATE rooms SET oldest = ?2 WHERE key = ?1";
+            run(connection, sql, (row.key, first.as_millis()))?;
+        }
     }
-    Ok(appended)
+    Ok(added(appended))
 }
 
 fn add(

@@ -1,9 +1,11 @@
 //! The settings of a store.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast_core::StoreError;
+use roomcast_core::{Clock, StoreError, SystemClock, Timestamp};
 
 use crate::SqliteStore;
 
@@ -17,15 +19,34 @@ pub enum Synchronous {
     Normal,
 }
 
-/// How much of each room is kept. The oldest entries go first; what is removed is removed for good, a while after the
-/// bound is passed.
+/// How much of each room is kept. The oldest entries go first, a while after the bound is passed: a room holds at most
+/// an eighth more than its bound, or 256 entries more, and what is written within a few milliseconds.
+///
+/// What is removed is given out no more. Its rows are overwritten in the file; its words, without their order, may stay
+/// there until the index is next merged, which happens now and then while nothing else is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {
     /// About how many entries a room keeps, at least 1; `None` for any number.
     pub max_entries: Option<u64>,
     /// How long entries are kept, by the time at which they were accepted; `None` for ever. An entry stays as long as
-    /// an older one of its room does.
+    /// an older one of its room does. What time it is says [`Builder::clock`].
     pub max_age: Option<Duration>,
+}
+
+/// A clock, of which there is nothing to show.
+#[derive(Clone)]
+pub(crate) struct OwnClock(Arc<dyn Clock>);
+
+impl OwnClock {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl fmt::Debug for OwnClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 /// How a store is opened: [`SqliteStore::builder`].
@@ -34,6 +55,7 @@ pub struct Builder {
     pub(crate) path: PathBuf,
     pub(crate) synchronous: Synchronous,
     pub(crate) retention: Retention,
+    pub(crate) clock: OwnClock,
     pub(crate) queue: usize,
     pub(crate) readers: usize,
     pub(crate) busy_timeout: Duration,
@@ -46,6 +68,7 @@ impl Builder {
             path,
             synchronous: Synchronous::default(),
             retention: Retention::default(),
+            clock: OwnClock(Arc::new(SystemClock)),
             queue: 1024,
             readers: 2,
             busy_timeout: Duration::from_secs(5),
@@ -64,6 +87,14 @@ impl Builder {
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// The clock by which entries grow old; the system's by default. A hub with a clock of its own needs a store with the
+    /// same: entries are stamped by the one, and compared with the other.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = OwnClock(Arc::new(clock));
         self
     }
 
@@ -103,7 +134,8 @@ impl Builder {
     /// # Errors
     ///
     /// [`Refused`](roomcast_core::StoreErrorKind::Refused) if the file can't be used: it belongs to another application
-    /// or a newer version, is damaged, or access is denied. [`Unavailable`](roomcast_core::StoreErrorKind::Unavailable)
+    /// or a newer version, is damaged, or access is denied; also if the path is none of a file: empty, `:memory:`, or an
+    /// address that begins with `file:`. [`Unavailable`](roomcast_core::StoreErrorKind::Unavailable)
     /// if another process keeps it locked.
     pub async fn open(self) -> Result<SqliteStore, StoreError> {
         SqliteStore::start(self).await

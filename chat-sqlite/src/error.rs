@@ -20,7 +20,7 @@ pub(crate) fn failed(what: impl Into<Cow<'static, str>>, error: rusqlite::Error)
         ) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Refused,
     };
-    StoreError::new(kind, what).with_source(Cause::new(error))
+    StoreError::new(kind, what).with_source(Cause::from(error))
 }
 
 /// A failed commit that was rolled back. SQLite writes the mark that makes a transaction count last, so a disk that was
@@ -33,7 +33,7 @@ pub(crate) fn commit_failed(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::DatabaseCorrupt) => StoreErrorKind::Refused,
         _ => StoreErrorKind::OutcomeUnknown,
     };
-    StoreError::new(kind, "the commit failed").with_source(Cause::new(error))
+    StoreError::new(kind, "the commit failed").with_source(Cause::from(error))
 }
 
 /// The file holds what this crate never writes.
@@ -49,6 +49,25 @@ pub(crate) fn closed() -> StoreError {
     refused("the store is closed")
 }
 
+/// Whether it is the file or the disk that failed, and likely goes on failing; not what was asked for.
+pub(crate) fn stays(error: &StoreError) -> bool {
+    match error.source().and_then(|source| source.downcast_ref::<Cause>()) {
+        Some(Cause::Sqlite(error)) => matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+            )
+        ),
+        _ => false,
+    }
+}
+
 /// The same error for each of several calls.
 pub(crate) fn copy(error: &StoreError) -> StoreError {
     let copy = StoreError::new(error.kind(), error.to_string());
@@ -58,21 +77,34 @@ pub(crate) fn copy(error: &StoreError) -> StoreError {
     }
 }
 
-/// Why SQLite refused, in its own words. An error of rusqlite says the same once more in its source, and can't be
-/// shared.
-#[derive(Clone)]
-pub(crate) struct Cause(Arc<rusqlite::Error>);
+/// Why something failed, for as many calls as it concerns.
+#[derive(Debug, Clone)]
+pub(crate) enum Cause {
+    /// In SQLite's own words. An error of rusqlite says the same once more in its source.
+    Sqlite(Arc<rusqlite::Error>),
+    Store(Arc<StoreError>),
+}
 
-impl Cause {
-    pub(crate) fn new(error: rusqlite::Error) -> Self {
-        Self(Arc::new(error))
+impl From<rusqlite::Error> for Cause {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
+    }
+}
+
+impl From<StoreError> for Cause {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        match self.0.sqlite_error() {
+        let error = match self {
+            Self::Sqlite(error) => error,
+            Self::Store(error) => return error.fmt(f),
+        };
+        error.fmt(f)?;
+        match error.sqlite_error() {
             // The first byte is the class, which the words tell; the others say what exactly it was.
             Some(error) if error.extended_code > 0xFF => write!(f, " (SQLite's code {})", error.extended_code),
             _ => Ok(()),
@@ -80,13 +112,14 @@ impl fmt::Display for Cause {
     }
 }
 
-impl fmt::Debug for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Store(error) => error.source(),
+        }
     }
 }
-
-impl Error for Cause {}
 
 /// An error with its causes, for a log line.
 pub(crate) struct Chain<'a>(pub(crate) &'a StoreError);

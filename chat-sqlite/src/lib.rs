@@ -19,13 +19,16 @@
 
 mod append;
 mod builder;
+mod checkpoint;
 mod error;
+mod place;
 mod read;
 mod readers;
 mod retention;
 mod row;
 mod schema;
 mod search;
+mod shared;
 mod store;
 mod words;
 mod writer;

@@ -174,7 +174,7 @@ pub(crate) fn health(connection: &Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{append, builder::Builder, schema, search};
+    use crate::{append, builder::Builder, retention, schema, search};
 
     #[test]
     fn no_read_goes_through_a_whole_table() {
@@ -188,6 +188,7 @@ mod tests {
             newer_sql(),
             message_sql(),
             search::BOUND.to_owned(),
+            retention::OLD.to_owned(),
             append::REPEATED.to_owned(),
             append::TARGET.to_owned(),
         ];

@@ -7,8 +7,8 @@ use roomcast_core::StoreError;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::builder::Builder;
 use crate::schema;
+use crate::shared::Shared;
 
 /// A read, on a connection that can't write.
 pub(crate) type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -17,8 +17,8 @@ pub(crate) type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(crate) type Queue = Arc<Mutex<mpsc::Receiver<Read>>>;
 
 /// Runs until no sender is left and the queue is empty.
-pub(crate) fn run(settings: &Builder, queue: &Queue, opened: oneshot::Sender<Result<(), StoreError>>) {
-    let connection = match schema::open_reader(settings) {
+pub(crate) fn run(shared: &Shared, queue: &Queue, opened: oneshot::Sender<Result<(), StoreError>>) {
+    let connection = match schema::open_reader(&shared.settings) {
         Ok(connection) => connection,
         Err(error) => return drop(opened.send(Err(error))),
     };

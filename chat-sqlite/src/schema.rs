@@ -1,7 +1,5 @@
 //! The file: whose it is, which version, and how connections to it are set up.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +21,7 @@ const MIGRATIONS: &[Migration] = &[
         transaction.execute_batch(V2).map_err(unmigrated)?;
         index_all(transaction)
     },
+    |transaction| transaction.execute_batch(V3).map_err(unmigrated),
 ];
 
 type Migration = fn(&Transaction<'_>) -> Result<(), StoreError>;
@@ -77,6 +76,14 @@ CREATE TABLE facts (
 ) STRICT;
 ";
 
+/// `rooms.oldest` is when the oldest entry that the room holds was accepted, so that retention by age finds the rooms
+/// that it concerns.
+const V3: &str = "
+ALTER TABLE rooms ADD COLUMN oldest INTEGER;
+UPDATE rooms SET oldest = (SELECT at FROM entries WHERE room = rooms.key AND seq = rooms.floor + 1);
+CREATE INDEX oldest ON rooms (oldest) WHERE oldest IS NOT NULL;
+";
+
 /// Opens the connection that writes, and brings the file up to date.
 pub(crate) fn open_writer(settings: &Builder) -> Result<Connection, StoreError> {
     let new = check_owner(&settings.path)?;
@@ -123,28 +130,49 @@ fn connect(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<Conn
     Ok(connection)
 }
 
-/// Looks at the file's header without SQLite, which might write to a file that isn't ours. Tells whether the file is
-/// yet to be made.
+/// Looks whose file it is. Tells whether it is yet to be made.
 fn check_owner(path: &Path) -> Result<bool, StoreError> {
-    let mut header = Vec::new();
-    match File::open(path) {
-        Ok(file) => file
-            .take(100)
-            .read_to_end(&mut header)
-            .map_err(|error| refused(format!("{} can't be read", path.display())).with_source(error))?,
+    let unreadable = || format!("{} can't be read", path.display());
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.len() == 0 => return Ok(true),
+        Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(refused(format!("{} can't be read", path.display())).with_source(error)),
-    };
-    if header.is_empty() {
-        return Ok(true);
+        Err(error) => return Err(refused(unreadable()).with_source(error)),
     }
-    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
-        return Err(refused(format!("{} is not a database of SQLite", path.display())));
+    match application_id(path) {
+        Ok(APPLICATION_ID) => Ok(false),
+        Ok(_) => Err(refused(format!("{} belongs to another application", path.display()))),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            Err(refused(format!("{} is not a database of SQLite", path.display())))
+        }
+        Err(error) => Err(failed(unreadable(), error)),
     }
-    if header[68..72] != APPLICATION_ID.to_be_bytes() {
-        return Err(refused(format!("{} belongs to another application", path.display())));
+}
+
+/// What the file's header says. SQLite reads it as if nobody could change it: otherwise it might write to a file that
+/// isn't ours. A descriptor of our own won't do, since closing it lets go of the locks on the file that other stores in
+/// this process have.
+fn application_id(path: &Path) -> rusqlite::Result<i32> {
+    let mut address = "file:".to_owned();
+    if cfg!(windows) {
+        address.push('/');
     }
-    Ok(false)
+    for byte in std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .as_os_str()
+        .as_encoded_bytes()
+    {
+        match byte {
+            b'\\' if cfg!(windows) => address.push('/'),
+            b'/' | b':' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                address.push(char::from(*byte))
+            }
+            other => address.push_str(&format!("%{other:02x}")),
+        }
+    }
+    address.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(address, flags)?.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
@@ -284,6 +312,11 @@ mod tests {
                 roomcast_core::PageLimit::entries(9),
             );
             assert_eq!(page.unwrap().entries.len(), 4);
+            let oldest: i64 = Connection::open(&path)
+                .unwrap()
+                .query_row("SELECT oldest FROM rooms", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(oldest, 1000);
             store.close().await.unwrap();
         }
     }

@@ -1,7 +1,7 @@
 //! The store: hands calls to its threads.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -17,15 +17,25 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use crate::builder::Builder;
 use crate::error::{closed, refused};
 use crate::readers::{self, Read};
+use crate::shared::Shared;
 use crate::writer::{self, Write};
 use crate::{read, search};
 
-/// A [`MessageStore`] in one file, on SQLite. Several of them, in one process or several on one machine, may use one
-/// file.
+/// A [`MessageStore`] in one file, on SQLite.
+///
+/// Several of them, in one process or several on one machine, may use one file: each room keeps one order, and what is
+/// acknowledged by one is read by all. But nothing tells a hub what another one has written: its members hear of it when
+/// somebody next writes to that room by their own hub, or when they read the history. So this is for a tool beside a
+/// server, or for a server that takes over from another; two servers that share their members need a store and a bus
+/// that are made for it. Retention is each store's own: the strictest counts.
+///
+/// [`health`](MessageStore::health) fails while the file can't be read or isn't in its place any more, and for half a
+/// minute after a write has failed for a reason that stays, such as a full disk or a damaged file, unless another one
+/// succeeds before.
 ///
 /// Its threads end when it is closed or dropped; only [`close`](MessageStore::close) waits for them.
 pub struct SqliteStore {
-    path: PathBuf,
+    shared: Arc<Shared>,
     /// `None` once closed. The threads end when all senders are gone.
     queues: Mutex<Option<Queues>>,
     threads: AsyncMutex<Threads>,
@@ -101,24 +111,26 @@ impl SqliteStore {
     }
 
     pub(crate) async fn start(settings: Builder) -> Result<Self, StoreError> {
-        let settings = Arc::new(settings);
-        let (write, writes) = mpsc::channel(settings.queue);
-        let (read, reads) = mpsc::channel(settings.queue);
-        let (search, searches) = mpsc::channel(settings.queue);
+        check_path(&settings.path)?;
+        let (queue, readers) = (settings.queue, settings.readers);
+        let shared = Arc::new(Shared::new(settings));
+        let (write, writes) = mpsc::channel(queue);
+        let (read, reads) = mpsc::channel(queue);
+        let (search, searches) = mpsc::channel(queue);
         let mut threads = Threads::default();
         // First, for it makes the file.
-        let own = settings.clone();
+        let own = shared.clone();
         let writer = Owned::start("sqlite-write", move |opened| writer::run(&own, writes, opened)).await?;
         threads.writer.push(writer);
         let (reads, searches) = (Arc::new(Mutex::new(reads)), Arc::new(Mutex::new(searches)));
-        let readers = std::iter::repeat_n(("sqlite-read", reads), settings.readers);
+        let readers = std::iter::repeat_n(("sqlite-read", reads), readers);
         for (name, queue) in readers.chain([("sqlite-search", searches)]) {
-            let own = settings.clone();
+            let own = shared.clone();
             let reader = Owned::start(name, move |opened| readers::run(&own, &queue, opened)).await?;
             threads.readers.push(reader);
         }
         Ok(Self {
-            path: settings.path.clone(),
+            shared,
             queues: Mutex::new(Some(Queues { write, read, search })),
             threads: AsyncMutex::new(threads),
         })
@@ -133,18 +145,22 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let queue = self.queues()?.read;
-        Self::ask(queue, move |connection, _| read(connection)).await
+        self.ask(queue, move |connection, _| read(connection)).await
     }
 
     /// Has a reading thread do it. It is told how to find out that nobody waits for the answer any more.
     async fn ask<T: Send + 'static>(
+        &self,
         queue: mpsc::Sender<Read>,
         read: impl FnOnce(&Connection, &dyn Fn() -> bool) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, result) = oneshot::channel();
+        let shared = self.shared.clone();
         let job: Read = Box::new(move |connection| {
             if !reply.is_closed() {
-                let result = read(connection, &|| reply.is_closed());
+                let result = shared
+                    .check_place()
+                    .and_then(|()| read(connection, &|| reply.is_closed()));
                 drop(reply.send(result));
             }
         });
@@ -167,6 +183,24 @@ impl SqliteStore {
     }
 }
 
+/// SQLite takes some names for something else than a file. Each connection would have a database of its own then.
+fn check_path(path: &Path) -> Result<(), StoreError> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if name.is_empty() || name == b":memory:" {
+        return Err(refused(
+            "the store needs a file; for one in memory there is roomcast_core::MemoryStore",
+        ));
+    }
+    if name.starts_with(b"file:") {
+        return Err(refused(format!(
+            "{} is an address; the store needs the path of a file, and for one in memory there is \
+             roomcast_core::MemoryStore",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A thread has ended by a panic.
 fn lost() -> StoreError {
     refused("a thread of the store has ended")
@@ -175,7 +209,7 @@ fn lost() -> StoreError {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
-            .field("path", &self.path)
+            .field("path", &self.shared.settings.path)
             .finish_non_exhaustive()
     }
 }
@@ -230,6 +264,7 @@ impl MessageStore for SqliteStore {
         if self.queues()?.write.is_closed() {
             return Err(lost());
         }
+        self.shared.check_writes()?;
         self.read(read::health).await
     }
 
@@ -264,7 +299,7 @@ impl MessageSearch for SqliteStore {
     ) -> Result<HistoryPage, StoreError> {
         let (room, query) = (room.clone(), query.to_owned());
         let queue = self.queues()?.search;
-        Self::ask(queue, move |connection, gone| {
+        self.ask(queue, move |connection, gone| {
             search::search(connection, &room, &query, before, limit, gone)
         })
         .await

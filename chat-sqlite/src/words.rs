@@ -119,6 +119,19 @@ fn overwrite(connection: &Connection, on: bool) -> Result<(), StoreError> {
     run(connection, sql, [on])
 }
 
+/// Does a piece of merging all trees of the index into one, which leaves out what was removed. Tells whether there is
+/// more to do. Only the first piece begins with all trees: a later one that did so would begin again whenever a tree was
+/// added meanwhile.
+pub(crate) fn merge(connection: &Connection, first: bool) -> Result<bool, StoreError> {
+    /// Of 4 KiB each, about.
+    const PAGES: i64 = 16;
+    let before = connection.total_changes();
+    let sql = "INSERT INTO words (words, rank) VALUES ('merge', ?1)";
+    run(connection, sql, [if first { -PAGES } else { PAGES }])?;
+    // The statement itself is one change.
+    Ok(connection.total_changes() - before >= 2)
+}
+
 /// Makes the whole index again.
 pub(crate) fn index_all(connection: &Connection) -> Result<(), StoreError> {
     run(connection, "INSERT INTO words (words) VALUES ('delete-all')", [])?;

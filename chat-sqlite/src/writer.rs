@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_core::{Appended, Epoch, NewEntry, RoomHead, RoomId, StoreError, StoreErrorKind};
+use roomcast_core::{Appended, Epoch, NewEntry, Outcome, RoomHead, RoomId, StoreError, StoreErrorKind};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::append::{append, create, unwritten};
-use crate::builder::Builder;
-use crate::error::{Chain, commit_failed, copy, refused};
+use crate::append::{Added, append, create, unwritten};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Cause, Chain, commit_failed, copy, refused, stays};
+use crate::place::{self, Place};
 use crate::retention::Sweep;
 use crate::schema;
+use crate::shared::Shared;
 use crate::words::{Changes, Removal};
 
 /// The most calls that one transaction takes, and about the most entries.
@@ -36,7 +38,20 @@ pub(crate) enum Write {
 /// What a call is to be told once the transaction is committed.
 enum Done {
     Created(RoomHead),
-    Appended(Appended),
+    Appended(Added),
+}
+
+impl Done {
+    fn is_written(&self) -> bool {
+        match self {
+            Self::Created(_) => false, // It may have been there.
+            Self::Appended(added) => added
+                .appended
+                .outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Outcome::Stored { .. })),
+        }
+    }
 }
 
 impl Write {
@@ -71,7 +86,7 @@ impl Write {
     fn answer(self, result: Result<Done, StoreError>) {
         match (self, result) {
             (Self::Create { reply, .. }, Ok(Done::Created(head))) => drop(reply.send(Ok(head))),
-            (Self::Append { reply, .. }, Ok(Done::Appended(appended))) => drop(reply.send(Ok(appended))),
+            (Self::Append { reply, .. }, Ok(Done::Appended(added))) => drop(reply.send(Ok(added.appended))),
             (Self::Create { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
             (Self::Append { reply, .. }, Err(error)) => drop(reply.send(Err(error))),
             // Not reached: each call makes its own kind of result.
@@ -81,53 +96,69 @@ impl Write {
 }
 
 /// Runs until no sender is left and the queue is empty.
-pub(crate) fn run(
-    settings: &Builder,
-    mut queue: mpsc::Receiver<Write>,
-    opened: oneshot::Sender<Result<(), StoreError>>,
-) {
+pub(crate) fn run(shared: &Shared, mut queue: mpsc::Receiver<Write>, opened: oneshot::Sender<Result<(), StoreError>>) {
     // Only for waiting with a time limit.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(opened.send(Err(refused("no runtime for the writer").with_source(error)))),
     };
-    let mut connection = match schema::open_writer(settings) {
+    let mut connection = match open(shared) {
         Ok(connection) => connection,
         Err(error) => return drop(opened.send(Err(error))),
     };
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut sweep = Sweep::new(settings.retention);
-    let mut walked = Instant::now();
+    let sweep = Sweep::new(shared.settings.retention, shared.settings.clock.clone());
+    let checkpoint = Checkpoint::new(shared.settings.busy_timeout);
+    let mut chores = Chores { sweep, checkpoint };
     let mut batch = Vec::new();
     loop {
-        let patience = if sweep.is_due() {
-            Some(Duration::ZERO)
-        } else {
-            sweep
-                .interval()
-                .map(|interval| interval.saturating_sub(walked.elapsed()))
-        };
-        match wait(&runtime, &mut queue, patience) {
+        let now = Instant::now();
+        let patience = [chores.sweep.patience(now), chores.checkpoint.patience(now)];
+        let idle = match wait(&runtime, &mut queue, patience.into_iter().flatten().min()) {
             Waited::Call(first) => {
                 collect(first, &mut queue, &mut batch);
-                commit_all(&mut connection, &mut batch, &mut sweep);
+                commit_all(shared, &mut connection, &mut batch, &mut chores);
+                false
             }
-            Waited::Nothing => {}
+            Waited::Nothing => true,
             Waited::Closed => return,
+        };
+        chores.sweep.run(shared, &mut connection, idle);
+        chores.checkpoint.run(&connection, idle);
+    }
+}
+
+/// What is done between the commits.
+struct Chores {
+    sweep: Sweep,
+    checkpoint: Checkpoint,
+}
+
+impl Chores {
+    /// What a commit leaves to do.
+    fn note(&mut self, added: &Added) {
+        let (mut count, mut changed) = (0, false);
+        for outcome in &added.appended.outcomes {
+            if let Outcome::Stored { target, .. } = outcome {
+                count += 1;
+                changed |= target.is_some();
+            }
         }
-        if sweep.interval().is_some_and(|interval| walked.elapsed() >= interval) {
-            walked = Instant::now();
-            sweep.walk_all();
-        }
-        if sweep.is_due()
-            && let Err(error) = sweep.run(&mut connection)
-        {
-            tracing::warn!(error = %Chain(&error), "old entries could not be removed");
-            sweep.rest();
+        self.sweep.grew(added.room, added.kept, count);
+        if changed {
+            self.checkpoint.note(Instant::now());
         }
     }
+}
+
+fn open(shared: &Shared) -> Result<Connection, StoreError> {
+    let before = place::look(&shared.settings.path);
+    let connection = schema::open_writer(&shared.settings)?;
+    let place = Place::of(&shared.settings.path, before)?;
+    shared.place.get_or_init(|| place);
+    Ok(connection)
 }
 
 enum Waited {
@@ -165,22 +196,30 @@ fn collect(first: Write, queue: &mut mpsc::Receiver<Write>, batch: &mut Vec<Writ
 }
 
 /// Commits the calls together; one by one if that fails for certain, so that the call to blame fails alone.
-fn commit_all(connection: &mut Connection, batch: &mut Vec<Write>, sweep: &mut Sweep) {
-    match commit(connection, batch) {
+fn commit_all(shared: &Shared, connection: &mut Connection, batch: &mut Vec<Write>, chores: &mut Chores) {
+    match commit(shared, connection, batch) {
         Ok(results) => {
+            let failure = results
+                .iter()
+                .find_map(|result| result.as_ref().err().filter(|error| stays(error)));
+            // A call that stored nothing shows nothing.
+            if failure.is_some() || results.iter().flatten().any(Done::is_written) {
+                shared.note(failure);
+            }
             for (call, result) in batch.drain(..).zip(results) {
-                if let (Write::Append { room, .. }, Ok(_)) = (&call, &result) {
-                    sweep.grew(room.as_str());
+                if let Ok(Done::Appended(added)) = &result {
+                    chores.note(added);
                 }
                 call.answer(result);
             }
         }
         Err(Failure::Broken(_)) if batch.len() > 1 => {
             for call in batch.drain(..) {
-                commit_all(connection, &mut vec![call], sweep);
+                commit_all(shared, connection, &mut vec![call], chores);
             }
         }
         Err(Failure::Broken(error) | Failure::Whole(error)) => {
+            shared.note(Some(&error));
             tracing::warn!(error = %Chain(&error), calls = batch.len(), "a commit failed");
             for call in batch.drain(..) {
                 call.answer(Err(copy(&error)));
@@ -197,7 +236,12 @@ enum Failure {
     Whole(StoreError),
 }
 
-fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+fn commit(
+    shared: &Shared,
+    connection: &mut Connection,
+    batch: &[Write],
+) -> Result<Vec<Result<Done, StoreError>>, Failure> {
+    shared.check_place().map_err(Failure::Whole)?;
     // Left from a rollback that failed.
     roll_back(connection);
     let batch_sql = |sql: &str| connection.execute_batch(sql);
@@ -241,6 +285,11 @@ fn commit(connection: &mut Connection, batch: &[Write]) -> Result<Vec<Result<Don
             _ => Failure::Whole(error),
         });
     }
+    // It may have been moved meanwhile, and come back. Nobody reads from it until then, so that nobody takes it for stored.
+    shared.check_place().map_err(|error| {
+        let unknown = StoreError::new(StoreErrorKind::OutcomeUnknown, "it was stored where it may be lost");
+        Failure::Whole(unknown.with_source(Cause::from(error)))
+    })?;
     Ok(results)
 }
 

@@ -3,11 +3,12 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use common::{chain, delete, edit, epoch, room, say, say_at};
-use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind, Timestamp};
-use roomcast_sqlite::{Retention, SqliteStore};
+use common::{chain, delete, edit, epoch, left_of, room, say, secret};
+use roomcast_core::{HistoryRange, MessageStore, PageLimit, StoreError, StoreErrorKind};
+use roomcast_sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -45,7 +46,7 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Refused);
     let text = error.to_string();
-    assert!(text.contains("version 7") && text.contains("up to 2"), "{text}");
+    assert!(text.contains("version 7") && text.contains("up to 3"), "{text}");
 }
 
 #[tokio::test]
@@ -57,14 +58,16 @@ async fn a_file_of_another_application_is_left_alone() {
         .unwrap();
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "these are my notes ".repeat(100)).unwrap();
-    for path in [path, text] {
+    let short = folder.path().join("short.txt");
+    std::fs::write(&short, "x").unwrap();
+    for path in [path, text, short] {
         let before = std::fs::read(&path).unwrap();
         assert_eq!(kind(SqliteStore::open(&path).await), StoreErrorKind::Refused);
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
-        2,
+        3,
         "no file was added"
     );
 }
@@ -171,10 +174,41 @@ async fn a_full_disk_refuses_writes_and_reads_go_on() {
     assert!(head > 5, "{head}");
     let page = store.log(&r, 0, PageLimit::entries(1000)).await.unwrap();
     assert_eq!((page.head, page.entries.len() as u64), (head, head));
+    let error = store.health().await.unwrap_err();
+    assert_eq!(chain(&error), "the write failed: database or disk is full");
+    // What is wrong with a call says nothing about the store.
+    assert_eq!(
+        kind(store.append(&room("none"), 0, &[say("hi")]).await),
+        StoreErrorKind::Refused
+    );
+    assert_eq!(kind(store.health().await), StoreErrorKind::Refused);
     store.close().await.unwrap();
     // With more room, it goes on where it stood.
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.append(&r, head, &[say("again")]).await.unwrap().head, head + 1);
+}
+
+#[tokio::test]
+async fn health_knows_of_a_table_that_is_damaged_for_writing_only() {
+    let (_folder, path) = file();
+    fill(&path, 3).await;
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "CREATE TABLE kept AS SELECT * FROM words_data WHERE id = 10; DELETE FROM words_data WHERE id = 10",
+        )
+        .unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.health().await.unwrap();
+    let error = store.append(&room("r"), 3, &[say("hi")]).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+    assert_eq!(chain(&store.health().await.unwrap_err()), chain(&error));
+    assert_eq!(store.room(&room("r")).await.unwrap().unwrap().head, 3);
+    other
+        .execute_batch("INSERT INTO words_data SELECT * FROM kept")
+        .unwrap();
+    assert_eq!(store.append(&room("r"), 3, &[say("hi")]).await.unwrap().head, 4);
+    store.health().await.unwrap();
 }
 
 #[tokio::test]
@@ -214,23 +248,6 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     let holds = |text: &str| left.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(holds("before"));
     assert!(!holds("kwyjibo") && !holds("gibbet"));
-}
-
-/// A word that starts and ends like few others: the index keeps of a word what differs from the one before it.
-fn secret(number: u64) -> String {
-    format!("{:016x}", (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-/// Which of the secrets are in the files, by their ends.
-fn left_of(files: &[&Path], numbers: impl Iterator<Item = u64>) -> Vec<u64> {
-    let bytes: Vec<u8> = files
-        .iter()
-        .flat_map(|file| std::fs::read(file).unwrap_or_default())
-        .collect();
-    let ends: std::collections::HashSet<&[u8]> = bytes.windows(10).collect();
-    numbers
-        .filter(|number| ends.contains(&secret(*number).as_bytes()[6..]))
-        .collect()
 }
 
 #[tokio::test]
@@ -274,31 +291,57 @@ async fn of_many_deletions_and_edits_nothing_is_left_in_the_file() {
     );
 }
 
-#[tokio::test]
-async fn age_removes_the_oldest() {
-    let (_folder, path) = file();
-    let retention = Retention {
-        max_entries: None,
-        max_age: Some(Duration::from_secs(3600)),
-    };
-    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
-    let r = room("r");
-    store.create_room(&r, epoch()).await.unwrap();
-    let mut entries: Vec<_> = (0..2500).map(|_| say_at(Timestamp::from_millis(0), "old")).collect();
-    entries.push(say("new"));
-    store.append(&r, 0, &entries).await.unwrap();
-    store.close().await.unwrap();
-    // Opening begins with a walk through all rooms.
-    let store = SqliteStore::builder(&path).retention(retention).open().await.unwrap();
-    for _ in 0..1000 {
-        if store.room(&r).await.unwrap().unwrap().floor == 2500 {
-            let page = store.log(&r, 0, PageLimit::entries(10)).await.unwrap();
-            assert_eq!((page.entries.len(), page.head), (1, 2501));
-            let found = store.search().unwrap().search(&r, "old", None, 10).await.unwrap();
-            assert!(found.messages.is_empty());
-            return;
+/// A moment after the deletion, with the store open and in use: the database and its write-ahead log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_deleted_is_not_left_in_the_log_either() {
+    for busy in [false, true] {
+        let (_folder, path) = file();
+        let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+        let (r, other) = (room("r"), room("other"));
+        store.create_room(&r, epoch()).await.unwrap();
+        store.create_room(&other, epoch()).await.unwrap();
+        let entries: Vec<_> = (0..20).map(|n| say(&format!("all say {}", secret(n)))).collect();
+        store.append(&r, 0, &entries).await.unwrap();
+        let log = path.with_file_name("chat.db-wal");
+        assert_eq!(left_of(&[&path, &log], 0..20).len(), 20);
+        let mut users = tokio::task::JoinSet::new();
+        if busy {
+            let (writer, reader) = (store.clone(), store.clone());
+            users.spawn(async move {
+                for head in 0.. {
+                    writer.append(&other, head, &[say("more")]).await.unwrap();
+                }
+            });
+            users.spawn(async move {
+                loop {
+                    reader.log(&room("r"), 0, PageLimit::entries(9)).await.unwrap();
+                }
+            });
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let changes: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .map(|(n, entry)| match n % 2 {
+                0 => delete(entry.id),
+                _ => edit(entry.id, "all say more"),
+            })
+            .collect();
+        store.append(&r, 20, &changes).await.unwrap();
+        let begun = Instant::now();
+        loop {
+            let left = left_of(&[&path, &log], 0..20);
+            if left.is_empty() {
+                break;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(40),
+                "busy: {busy}, left: {left:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("busy: {busy}, gone after {:?}", begun.elapsed());
+        users.abort_all();
+        while users.join_next().await.is_some() {}
+        store.close().await.unwrap();
     }
-    panic!("what is too old stays");
 }

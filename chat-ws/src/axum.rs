@@ -21,6 +21,8 @@ use crate::{Origins, Visitor};
 /// use axum::{Router, routing::get};
 /// use roomcast_core::{Hub, User};
 /// use roomcast_ws::ChatUpgrade;
+/// // With the crate `roomcast` and its feature `axum`, these two lines are
+/// // use roomcast::{Hub, User, ws::ChatUpgrade};
 ///
 /// async fn chat(State(hub): State<Hub>, Path(room): Path<String>, chat: ChatUpgrade) -> Response {
 ///     let ann = User::named("ann").expect("a plain name"); // whoever your own login says
@@ -74,7 +76,7 @@ impl ChatUpgrade {
     /// visitor is not let in.
     pub async fn serve(self, hub: &Hub, visitor: impl Into<Visitor>) -> Response {
         let deadline = Instant::now() + hub.limits().handshake;
-        let room = match self.opening.check_origin(&self.origins).and(self.room) {
+        let room = match self.opening.check_origin(&self.origins, false).and(self.room) {
             Ok(room) => room,
             Err(refusal) => return http::Response::from(Rejection::from(refusal)).map(Body::from),
         };

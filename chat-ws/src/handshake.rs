@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
@@ -148,6 +148,9 @@ impl Opening {
         if version != Version::HTTP_11 {
             return Err(bad_request("a WebSocket is opened over HTTP/1.1").into());
         }
+        if headers.get_all(HOST).iter().count() != 1 {
+            return Err(bad_request("a request has one Host header").into());
+        }
         if !has_token(headers, &CONNECTION, "upgrade") || !has_token(headers, &UPGRADE, "websocket") {
             return Err(bad_request("this is a WebSocket, and the request doesn't ask for the upgrade").into());
         }
@@ -172,9 +175,9 @@ impl Opening {
         })
     }
 
-    /// Checks the page's origin. Apart from the rest, so that nobody has to sign in first to be told.
-    pub(crate) fn check_origin(&self, origins: &Origins) -> Result<(), Refusal> {
-        if origins.allow(&self.page) {
+    /// Checks the page's origin; `tls` says whether this server itself speaks it. Apart from the rest, so that nobody has to sign in first to be told.
+    pub(crate) fn check_origin(&self, origins: &Origins, tls: bool) -> Result<(), Refusal> {
+        if origins.allow(&self.page, tls) {
             Ok(())
         } else {
             let text = "pages of this origin may not connect";

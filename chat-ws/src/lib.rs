@@ -15,7 +15,7 @@
 //!
 //! | status | code | because of |
 //! |---|---|---|
-//! | 400 | `bad_request` | no upgrade to a WebSocket, a wrong room id, a wrong `since` or `last`, no room without `chat.v1.json` |
+//! | 400 | `bad_request` | no upgrade to a WebSocket, no `Host` or several, a wrong room id, a wrong `since` or `last`, no room without `chat.v1.json` |
 //! | 401 | `unauthenticated` | the login, of the embedder |
 //! | 403 | `bad_origin`, `forbidden` | a page of another origin (`Origins`); the policy |
 //! | 404 | `not_found`, `unknown_room` | another path (the listener); a room that has to exist |
@@ -57,7 +57,7 @@ pub use handshake::refusal_response;
 #[cfg(feature = "listener")]
 pub use listener::Listener;
 #[cfg(feature = "hyper")]
-pub use origin::Origins;
+pub use origin::{InvalidOrigin, Origins};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "hyper")]

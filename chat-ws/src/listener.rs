@@ -87,6 +87,15 @@ struct Door {
     tls: Option<crate::Tls>,
 }
 
+impl Door {
+    fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+}
+
 impl Listener {
     /// Binds an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr).
     ///
@@ -177,13 +186,23 @@ impl Listener {
 /// Accepts a connection, however long it takes.
 async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut pause = Duration::from_millis(10);
+    let mut failing = false;
     loop {
         match socket.accept().await {
-            Ok(accepted) => return accepted,
+            Ok(accepted) => {
+                if failing {
+                    warn!("connections are accepted again");
+                }
+                return accepted;
+            }
             Err(error) if concerns_one(&error) => debug!(%error, "a client went away before it was accepted"),
             Err(error) => {
-                // Out of file descriptors or memory. The socket stays readable, so trying again at once would spin.
-                warn!(%error, "no connection can be accepted");
+                // Out of file descriptors or memory. The socket stays readable, so trying again at once would spin. An outage
+                // is told of when it begins and when it is over.
+                if !failing {
+                    warn!(%error, "no connection can be accepted");
+                }
+                failing = true;
                 sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
@@ -280,7 +299,7 @@ async fn ask(
 ) -> Result<(Opening, Option<RoomId>, Visitor), Rejection> {
     let room = room_of_path(parts.uri.path())?;
     let opening = Opening::of_parts(parts)?;
-    opening.check_origin(&door.origins)?;
+    opening.check_origin(&door.origins, door.speaks_tls())?;
     let visitor = timeout_at(deadline, door.auth.authenticate(parts))
         .await
         .map_err(|_| too_late())??;

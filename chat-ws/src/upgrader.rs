@@ -83,7 +83,7 @@ impl Upgrader {
         let hub = self.hub.clone();
         let opening = room.and_then(|room| {
             let opening = Opening::of_request(request)?;
-            opening.check_origin(&self.origins)?;
+            opening.check_origin(&self.origins, false)?;
             Ok((opening, room))
         });
         async move {

@@ -201,11 +201,13 @@ async fn messages_arrive_whole_from_fragments_and_from_single_bytes() {
     };
     let sending = tokio::spawn(sending);
     let mut got = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..7 {
         got.push(soon(reader.recv()).await.unwrap());
     }
     let expected = [
+        Inbound::Fragment,
         Inbound::Ping,
+        Inbound::Fragment,
         Inbound::Text("{\"content\":\"café\"}".into()),
         Inbound::Text(large.into()),
         Inbound::Binary,
@@ -480,4 +482,17 @@ async fn a_client_of_another_make_understands_everything() {
         message.unwrap();
     }
     echo.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_without_an_end_is_heard_piece_by_piece() {
+    let ((mut reader, _writer), mut client) = over_tcp().await;
+    client.write_all(&frame(0x01, b"")).await.unwrap();
+    client.write_all(&frame(0x00, b"").repeat(5000)).await.unwrap();
+    for _ in 0..5001 {
+        // Whoever waits for a message can count what comes in its place, and act.
+        assert_eq!(soon(reader.recv()).await.unwrap(), Inbound::Fragment);
+    }
+    client.write_all(&frame(0x80, b"the end")).await.unwrap();
+    assert_eq!(soon(reader.recv()).await.unwrap(), Inbound::Text("the end".into()));
 }

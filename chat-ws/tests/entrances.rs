@@ -1,5 +1,4 @@
 //! Each entrance with a real server behind it, and what all of them answer.
-#![cfg(all(feature = "axum", feature = "listener", feature = "tls"))]
 
 mod common;
 
@@ -245,6 +244,8 @@ async fn every_entrance_turns_down_alike() {
         ),
         (instead("dGhlIHNhbXBsZSBub25jZQ==", "short"), (400, "bad_request")),
         (instead("HTTP/1.1", "HTTP/1.0"), (400, "bad_request")),
+        (without("Host: chat.example"), (400, "bad_request")),
+        (request("/ws/lobby", "Host: chat.example\r\n"), (400, "bad_request")),
         (instead("Version: 13", "Version: 8"), (426, "bad_request")),
         (without("Sec-WebSocket-Version: 13"), (426, "bad_request")),
         (request("/ws", ""), (400, "bad_request")),
@@ -258,6 +259,14 @@ async fn every_entrance_turns_down_alike() {
             (403, "bad_origin"),
         ),
         (request("/ws/lobby", "Origin: null\r\n"), (403, "bad_origin")),
+        (request("/ws/lobby", "Origin: \r\n"), (403, "bad_origin")),
+        (
+            request(
+                "/ws/lobby",
+                "Origin: https://chat.example\r\nOrigin: https://chat.example\r\n",
+            ),
+            (403, "bad_origin"),
+        ),
         (request("/ws/lobby", "x-user: nobody\r\n"), (401, "unauthenticated")),
         (request("/ws/private", ""), (403, "forbidden")),
         (request("/ws/nowhere", ""), (404, "unknown_room")),
@@ -353,7 +362,7 @@ async fn a_login_that_does_not_answer_is_503() {
 
 #[tokio::test]
 async fn a_list_of_origins_replaces_the_rule() {
-    let origins = Origins::only(["https://app.example"]);
+    let origins = Origins::only(["https://app.example"]).unwrap();
     let address = start(listener(&hub(Duration::from_secs(10))).await.origins(origins)).await;
     for (origin, status) in [("https://app.example", 101), ("https://chat.example", 403)] {
         let text = request("/ws/lobby", &format!("Origin: {origin}\r\n"));
@@ -471,9 +480,15 @@ async fn tls_goes_all_the_way() {
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    let mut client = connector.connect(name, connect(address).await).await.unwrap();
+    let mut client = connector.connect(name.clone(), connect(address).await).await.unwrap();
     assert_eq!(soon(ask(&mut client, &request("/ws/lobby", ""))).await.status, 101);
     talk(&mut client).await;
+    // A page that came without TLS may have been changed by anybody on the way.
+    for (origin, status) in [("https://chat.example", 101), ("http://chat.example", 403)] {
+        let mut client = connector.connect(name.clone(), connect(address).await).await.unwrap();
+        let text = request("/ws/lobby", &format!("Origin: {origin}\r\n"));
+        assert_eq!(soon(ask(&mut client, &text)).await.status, status, "{origin}");
+    }
 
     let mut silent = connect(address).await;
     let begun = Instant::now();

@@ -6,7 +6,8 @@
 //!
 //! # With no server yet
 //!
-//! The listener accepts clients by itself, at `/ws/{room_id}`:
+//! The listener accepts clients by itself, at `/ws/{room_id}`. (Of tokio it needs the features `macros` and
+//! `rt-multi-thread`.)
 //!
 #![cfg_attr(feature = "ws", doc = "```no_run")]
 #![cfg_attr(not(feature = "ws"), doc = "```ignore")]
@@ -34,13 +35,22 @@
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
 #![cfg_attr(not(feature = "axum"), doc = "```ignore")]
-//! use axum::extract::{Path, State};
-//! use axum::{Router, response::Response, routing::get};
+//! use std::collections::HashMap;
+//!
+//! use axum::extract::{Path, Query, State};
+//! use axum::http::StatusCode;
+//! use axum::response::{IntoResponse, Response};
+//! use axum::{Router, routing::get};
 //! use roomcast::{Hub, MemoryStore, OpenPolicy, User, ws::ChatUpgrade};
 //!
-//! async fn chat(State(hub): State<Hub>, Path(room): Path<String>, chat: ChatUpgrade) -> Response {
-//!     let user = User::named("ann").expect("a valid name"); // ask your own login
-//!     chat.room(room).serve(&hub, user).await
+//! type Pairs = HashMap<String, String>;
+//!
+//! async fn chat(State(hub): State<Hub>, Path(room): Path<String>, Query(query): Query<Pairs>, chat: ChatUpgrade) -> Response {
+//!     // Here anybody may claim any name, with `?user=ann`. Ask your own login instead.
+//!     match User::named(query.get("user").map_or("guest", String::as_str)) {
+//!         Ok(user) => chat.room(room).serve(&hub, user).await,
+//!         Err(error) => (StatusCode::UNAUTHORIZED, error.to_string()).into_response(),
+//!     }
 //! }
 //!
 //! #[tokio::main]
@@ -54,7 +64,12 @@
 //! # Then what
 //!
 //! - Speak for the server itself with [`Room::publish`], and read a room for an HTTP handler with [`Room::as_user`].
-//! - Decide who may do what with a [`Policy`] of your own.
+//! - Listen on the server's side by a [`Client`] of your own: [`Hub::serve`] it with a [`Connection`] that is a queue instead
+//!   of a socket, and every entry of the room is handed to its writer, as in
+//!   [`examples/bot.rs`](https://github.com/roomcast/roomcast/blob/main/examples/bot.rs). What may be said is better
+//!   decided in a [`Policy`], which is asked before anything is stored.
+//! - Decide who may do what with a [`Policy`] of your own; the attribute that it needs is
+//!   [`async_trait`](macro@async_trait).
 //! - Bound everything with [`Limits`].
 //! - Stop with [`Hub::shutdown`]: what was accepted is committed, and clients learn when to come back.
 //!
@@ -97,6 +112,11 @@ pub mod mongo {
 }
 
 /// The examples of the README, so that they stay true.
+#[cfg(all(doctest, feature = "ws"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The same for the README of the repository, which a package of this crate alone doesn't have.
 #[cfg(all(doctest, feature = "ws", feature = "axum"))]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+struct RepositoryReadme;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderName, StatusCode};
-use roomcast_core::MessageStore;
+use roomcast_core::{Draft, HistoryRange, Hub, MessageStore, OpenPolicy, RoomId, User};
 use roomcast_testkit::{StoreHarness, async_trait};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -197,6 +197,20 @@ async fn axum_login() {
     }
 }
 
+/// A request of which half has come must not keep the server from ending.
+#[cfg(unix)]
+#[tokio::test]
+async fn axum_login_ends_beside_half_a_request() {
+    let server = Example::start("axum_login", &[]).await;
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded";
+    let text = format!("{head}\r\ncontent-length: 100\r\n\r\nname=");
+    half.write_all(text.as_bytes()).await.unwrap();
+    // When this one is answered, the server has taken the connection above too.
+    assert_eq!(sign_in(&server, "wrong").await.0, "401");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn own_store() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,6 +226,32 @@ async fn own_store() {
     let server = Example::start("own_store", &[path]).await;
     let mut bob = server.enter("user=bob&last=10").await;
     assert_eq!(bob.heard().await, said("ann", "keep this"));
+}
+
+/// A crash may cut a line anywhere, inside of a character too.
+#[tokio::test]
+async fn own_store_opens_after_a_line_was_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.jsonl");
+    let room = RoomId::new("lobby").unwrap();
+    let publish = async |text: &str| {
+        let store = own_store::FileStore::open(&path).await.unwrap();
+        let hub = Hub::builder(store, OpenPolicy).build().unwrap();
+        let bob = User::named("bob").unwrap();
+        hub.publish(&room, &bob, Draft::text(text)).await.unwrap();
+        assert!(hub.shutdown(Duration::from_secs(10)).await.is_clean());
+    };
+    publish("whole").await;
+    publish("cut in the é here").await;
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(2).position(|pair| pair == "é".as_bytes()).unwrap();
+    std::fs::write(&path, &bytes[..=at]).unwrap();
+    publish("after").await;
+
+    let store = own_store::FileStore::open(&path).await.unwrap();
+    let page = store.history(&room, HistoryRange::Newest, 10).await.unwrap();
+    let said: Vec<_> = page.messages.iter().map(|message| message.content.as_deref()).collect();
+    assert_eq!(said, [Some("whole"), Some("after")]);
 }
 
 struct InFile(tempfile::TempDir);

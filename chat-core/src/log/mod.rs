@@ -23,8 +23,8 @@ use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, PageLimit, QueueLimit, Refusal,
-    RoomId, StoreError, StoreErrorKind, metrics,
+    CloseCode, Entry, Epoch, Fingerprint, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit,
+    QueueLimit, Refusal, RoomId, StoreError, StoreErrorKind, UserId, metrics,
 };
 pub(crate) use state::MemberKey;
 use state::{CatchUp, LogState, Missing, Offered};
@@ -339,6 +339,22 @@ impl RoomLog {
         Ok(start)
     }
 
+    /// The message that was stored here lately for this user's nonce and content.
+    pub(crate) async fn repeated(
+        &self,
+        user: &UserId,
+        nonce: &Nonce,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Message>, StoreError> {
+        let queued = self.state.lock().queued_as(user, nonce, fingerprint);
+        for id in queued {
+            if let Some(message) = self.message(id).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
     /// A message as it now is.
     pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let found = self.state.lock().tail.entries().find_map(|entry| match entry {
@@ -411,7 +427,9 @@ impl RoomLease {
                 Offered::Broken(refused) => return refused.sender.tell(Err(unavailable())),
                 Offered::Full(refused) => submission = refused,
             }
-            if tokio::time::timeout_at(submission.deadline, space).await.is_err() {
+            let waited = tokio::time::timeout_at(submission.deadline, space).await;
+            if waited.is_err() || submission.deadline <= Instant::now() {
+                log.space.notify_one(); // The place, if this was about one, is for the next.
                 return submission.sender.tell(Err(unavailable()));
             }
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::bugs::bug;
-use crate::{Entry, QueueLimit, wire};
+use crate::{Entry, QueueLimit, weight, wire};
 
 /// One entry as it goes over the wire, encoded once and shared by everybody who gets it.
 #[derive(Debug, Clone)]
@@ -108,13 +108,13 @@ impl Tail {
             // Whatever the reason: a tail with a hole would be replayed as if it had none.
             self.clear();
         }
-        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) && !bug!(EmptiedMessage) {
+        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) {
             // Its message was deleted since, or removed by retention. Which of the two isn't known here, so what is held of
             // it can't be brought up to date.
             self.clear();
         }
         self.update_target(&entry);
-        self.bytes += frame.bytes.len();
+        self.bytes += weight(&entry, &frame);
         self.entries.push_back((entry, frame));
         while self.entries.len() > self.limit.messages || self.bytes > self.limit.bytes {
             self.complete = true;
@@ -133,11 +133,12 @@ impl Tail {
             if self.first().is_some_and(|first| frame.seq + 1 != first) {
                 break;
             }
-            if self.entries.len() >= self.limit.messages || self.bytes + frame.bytes.len() > self.limit.bytes {
+            let bytes = weight(&entry, &frame);
+            if self.entries.len() >= self.limit.messages || self.bytes + bytes > self.limit.bytes {
                 self.complete = true;
                 break;
             }
-            self.bytes += frame.bytes.len();
+            self.bytes += bytes;
             self.entries.push_front((entry, frame));
         }
     }
@@ -150,21 +151,21 @@ impl Tail {
         }
         for (entry, frame) in &mut self.entries {
             // What a removed message says is in none of its edits any more.
+            let before = weight(entry, frame);
             if let Entry::Edit(edit) = entry
                 && edit.target <= floor
                 && edit.content.take().is_some()
             {
-                self.bytes -= frame.bytes.len();
                 *frame = Frame::of(entry);
-                self.bytes += frame.bytes.len();
+                self.bytes = self.bytes + weight(entry, frame) - before;
             }
         }
     }
 
     fn pop_front(&mut self) -> Option<(Entry, Frame)> {
-        let first = self.entries.pop_front()?;
-        self.bytes -= first.1.bytes.len();
-        Some(first)
+        let (entry, frame) = self.entries.pop_front()?;
+        self.bytes -= weight(&entry, &frame);
+        Some((entry, frame))
     }
 
     /// The frames from `from` on, as many as the limit allows but at least one; `None` if `from` isn't held.
@@ -200,6 +201,10 @@ impl Tail {
             .unwrap_or(usize::MAX)
             .min(self.entries.len());
         for (entry, frame) in self.entries.range_mut(skip..) {
+            if entry.seq() != target && entry.target() != Some(target) {
+                continue;
+            }
+            let before = weight(entry, frame);
             match (&mut *entry, change) {
                 (Entry::Message(message), Entry::Edit(edit)) if message.seq == target => {
                     message.content.clone_from(&edit.content);
@@ -212,11 +217,16 @@ impl Tail {
                 (Entry::Edit(older), Entry::Delete(_)) if older.target == target => older.content = None,
                 _ => continue,
             }
-            self.bytes -= frame.bytes.len();
+            self.bytes -= before;
             *frame = Frame::of(entry);
-            self.bytes += frame.bytes.len();
+            self.bytes += weight(entry, frame);
         }
     }
+}
+
+/// About what an entry takes in memory, with the frame that carries it.
+fn weight(entry: &Entry, frame: &Frame) -> usize {
+    weight::entry(entry) + size_of::<Frame>() + frame.bytes.len()
 }
 
 #[cfg(test)]
@@ -407,5 +417,32 @@ mod tests {
         let tail = tail(2, vec![message(1, "secret"), edit(2, 1, "secret too"), delete(3, 1)]);
         assert_eq!(tail.first(), Some(2));
         assert!(!text(&tail).contains("secret"));
+    }
+
+    /// Each takes a few hundred bytes on the wire, and sixty thousand in memory: the tail holds as many as fit its bound.
+    #[test]
+    fn memory_is_counted_and_given_back() {
+        let mut tail = Tail::new(QueueLimit {
+            messages: 1024,
+            bytes: 1 << 20,
+        });
+        for seq in 1..=100 {
+            let mut entry = message(seq, "x");
+            if let Entry::Message(message) = &mut entry {
+                let text = format!(r#"{{"a":[{}]}}"#, vec!["[0]"; 400].join(","));
+                message.data = Some(serde_json::from_str(&text).unwrap());
+            }
+            let frame = Frame::of(&entry);
+            tail.push(entry, frame);
+        }
+        assert!((8..20).contains(&tail.entries.len()), "{}", tail.entries.len());
+        for seq in 101..=110 {
+            let entry = delete(seq, seq - 10);
+            let frame = Frame::of(&entry);
+            tail.push(entry, frame);
+        }
+        let counted: usize = tail.entries.iter().map(|(entry, frame)| weight(entry, frame)).sum();
+        assert_eq!(tail.bytes, counted);
+        assert!(tail.bytes < 1 << 19, "{}", tail.bytes);
     }
 }

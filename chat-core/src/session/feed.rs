@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::send::Piece;
 use crate::Protocol;
 use crate::bugs::bug;
-use crate::log::{Batch, Frame, MemberKey, Piece, RoomLog};
+use crate::log::{Batch, Frame, MemberKey, Piece as Fetched, RoomLog};
 use crate::outbox::Attach;
 use crate::wire::{self, GapReason};
 
@@ -21,7 +21,23 @@ pub(super) struct Feed {
     /// The seq that comes next.
     next: u64,
     state: State,
+    /// What was fetched and isn't all sent.
+    page: Vec<Frame>,
+    /// Set while the store fails. In a box, because it is rare.
+    trouble: Option<Box<Trouble>>,
 }
+
+/// Since when the store fails, and when it is asked again.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+/// The first pause before the store is asked again; doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -44,11 +60,23 @@ impl Feed {
                 goal: attach.goal,
                 behind_since: None,
             },
+            page: Vec::new(),
+            trouble: None,
         }
     }
 
     pub(super) fn catching_up(&self) -> bool {
         self.state != State::Live
+    }
+
+    /// How urgently it has something to fetch or to go on with, 0 first; `None` if it has nothing now.
+    pub(super) fn urgency(&self, now: Instant) -> Option<u8> {
+        match self.state {
+            State::Live => None,
+            _ if self.retry_at().is_some_and(|at| at > now) => None,
+            State::CatchingUp { .. } if self.has_page() => Some(0),
+            State::CatchingUp { behind_since, .. } => Some(if behind_since.is_some() { 1 } else { 2 }),
+        }
     }
 
     /// The room pushes nothing more until this connection has caught up.
@@ -61,56 +89,100 @@ impl Feed {
         }
     }
 
-    /// Whether it has been behind the live stream for too long.
-    pub(super) fn too_slow(&self, now: Instant, limit: Duration) -> bool {
-        matches!(self.state, State::CatchingUp { behind_since: Some(since), .. } if now.duration_since(since) >= limit)
+    /// When the store is asked again, which failed.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.trouble.as_ref().map(|trouble| trouble.retry_at)
     }
 
-    /// Takes in what the room pushed.
-    pub(super) fn batch(&mut self, batch: &Batch, protocol: Protocol, out: &mut Vec<Bytes>) {
-        self.frames(batch.frames(), protocol, out);
+    /// The store failed: it is asked again after a pause. False if it has failed for that long.
+    pub(super) fn try_again(&mut self, now: Instant, limit: Duration) -> bool {
+        let trouble = self.trouble.get_or_insert_with(|| {
+            Box::new(Trouble {
+                since: now,
+                retry_at: now,
+                pause: FIRST_PAUSE,
+            })
+        });
+        trouble.retry_at = now + trouble.pause;
+        trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+        now.duration_since(trouble.since) < limit
+    }
+
+    /// Whether it has been behind the live stream for too long. While the store fails, that is not the client's doing.
+    pub(super) fn too_slow(&self, now: Instant, limit: Duration) -> bool {
+        self.trouble.is_none()
+            && matches!(self.state, State::CatchingUp { behind_since: Some(since), .. } if now.duration_since(since) >= limit)
+    }
+
+    /// Takes in what the room pushed, as much as the piece has room for. False if something is left.
+    pub(super) fn batch(&mut self, batch: &Batch, protocol: Protocol, out: &mut Piece) -> bool {
+        self.frames(batch.frames(), protocol, out)
     }
 
     /// Takes in what was fetched. Ready to follow the live stream if there was nothing.
-    pub(super) fn piece(&mut self, piece: Piece, protocol: Protocol, now: Instant, out: &mut Vec<Bytes>) {
-        match piece {
-            Piece::Live => self.state = State::Live,
-            Piece::Frames { frames, gap_to } => {
+    pub(super) fn take(&mut self, fetched: Fetched, protocol: Protocol, now: Instant, out: &mut Piece) {
+        if self.trouble.take().is_some()
+            && let State::CatchingUp {
+                behind_since: Some(since),
+                ..
+            } = &mut self.state
+        {
+            *since = now;
+        }
+        match fetched {
+            Fetched::Live => self.state = State::Live,
+            Fetched::Frames { frames, gap_to } => {
                 if let Some(to) = gap_to.filter(|to| *to >= self.next) {
                     if protocol == Protocol::V1 {
-                        out.push(wire::gap(&self.room.id, Some((self.next, to)), GapReason::Retention));
+                        out.add_small(wire::gap(&self.room.id, Some((self.next, to)), GapReason::Retention));
                     }
                     self.next = to + 1;
                 }
-                self.frames(&frames, protocol, out);
-                if let State::CatchingUp {
-                    goal,
-                    behind_since: since @ None,
-                } = &mut self.state
-                    && self.next > *goal
-                {
-                    *since = Some(now);
-                }
+                self.page = frames;
             }
         }
+    }
+
+    /// Whether part of what was fetched isn't sent yet.
+    pub(super) fn has_page(&self) -> bool {
+        !self.page.is_empty()
+    }
+
+    /// Goes on with what was fetched, as much as the piece has room for. True if that was all.
+    pub(super) fn page(&mut self, protocol: Protocol, now: Instant, out: &mut Piece) -> bool {
+        let page = std::mem::take(&mut self.page);
+        let done = self.frames(&page, protocol, out);
+        if !done {
+            self.page = page;
+        }
+        if let State::CatchingUp {
+            goal,
+            behind_since: since @ None,
+        } = &mut self.state
+            && self.next > *goal
+        {
+            *since = Some(now);
+        }
+        done
     }
 
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    fn frames(&mut self, frames: &[Frame], protocol: Protocol, out: &mut Vec<Bytes>) {
+    fn frames(&mut self, frames: &[Frame], protocol: Protocol, out: &mut Piece) -> bool {
         for frame in frames {
-            // What was fetched may overlap with what is pushed. A hole there can't be, but if there were one, the
-            // rest would be fetched from the log.
+            // What was fetched may overlap with what is pushed, or was begun before. A hole there can't be, but if there were
+            // one, the rest would be fetched from the log.
             let careless = bug!(LiveBeforeReplay | OverflowDrops | RepairOutOfOrder);
             if frame.seq != self.next && !(careless && frame.seq > self.next) {
                 continue;
             }
-            self.next = frame.seq + 1;
-            if protocol == Protocol::V1 || frame.plain {
-                out.push(frame.bytes.clone());
+            if (protocol == Protocol::V1 || frame.plain) && !out.add(&frame.bytes) {
+                return false;
             }
+            self.next = frame.seq + 1;
         }
+        true
     }
 }

@@ -50,8 +50,17 @@ struct Pulse {
     heard: Instant,
     /// Whether the client is being listened to now; else its silence says nothing.
     listening: bool,
-    /// Since when a pong is waited for.
-    pinged: Option<Instant>,
+    ping: Ping,
+}
+
+/// Whether the client was asked for a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    No,
+    /// It is to be asked as soon as it has taken what was sent before.
+    Wanted,
+    /// It was asked then.
+    Sent(Instant),
 }
 
 /// Serves a connection to its end.
@@ -63,16 +72,6 @@ pub(crate) fn serve<C: Connection>(
     connection: C,
 ) -> impl Future<Output = Ended> + Send {
     let span = tracing::debug_span!("connection", user = %client.user.id(), remote = ?client.remote);
-    run(engine, place, client, room, connection).instrument(span)
-}
-
-async fn run<C: Connection>(
-    engine: Arc<Engine>,
-    place: Place,
-    client: Client,
-    room: Option<RoomLease>,
-    connection: C,
-) -> Ended {
     let Client {
         user,
         protocol,
@@ -83,6 +82,20 @@ async fn run<C: Connection>(
     } = client;
     let outbox = Outbox::new(engine.limits.send_queue);
     let session = Arc::new(Session { user, protocol, outbox });
+    // Taken apart here, so that the task doesn't have the room of what it needs only at its beginning.
+    let first = room.map(|room| Box::new((room, start)));
+    run(engine, place, session, first, expires_in, connection).instrument(span)
+}
+
+async fn run<C: Connection>(
+    engine: Arc<Engine>,
+    place: Place,
+    session: Arc<Session>,
+    first: Option<Box<(RoomLease, Start)>>,
+    expires_in: Option<Duration>,
+    connection: C,
+) -> Ended {
+    let protocol = session.protocol;
     place.fill(&session);
     tracing::debug!(?protocol, "connected");
     let (mut reader, mut writer) = connection.split();
@@ -90,28 +103,38 @@ async fn run<C: Connection>(
     let pulse = Mutex::new(Pulse {
         heard: now,
         listening: false,
-        pinged: None,
+        ping: Ping::No,
     });
-    let mut requests = Requests::new(engine.clone(), session.clone(), now);
+    let mut requests = Requests::new(engine.clone(), session.clone(), first, now);
     let end = {
-        let mut read = pin!(read(&mut reader, &mut requests, room, start, &session, &pulse));
+        let mut read = pin!(read(&mut reader, &mut requests, &session, &pulse));
         let mut sending = Sending::new(&engine, &session, &pulse);
         let mut write = pin!(sending.run(&mut writer));
         let mut watch = pin!(watch(&engine, &session, &pulse, expires_in));
+        let mut write_first = false;
+        let mut phase = Phase::Open;
         poll_fn(|cx| {
-            if session.outbox.poll_phase(cx) == Phase::Cut {
+            let before = std::mem::replace(&mut phase, session.outbox.poll_phase(cx));
+            if phase == Phase::Cut {
                 return Poll::Ready(End::Gone);
             }
-            // Writing first: what is queued goes out before more is taken in.
-            if let Poll::Ready(end) = write.as_mut().poll(cx) {
+            // In turns: whichever is first may use up what tokio lets a task do at a time. When the connection is to end, a
+            // request that is given up is answered before the goodbye.
+            write_first = !write_first && phase == before;
+            if write_first && let Poll::Ready(end) = write.as_mut().poll(cx) {
                 return Poll::Ready(end);
+            }
+            match watch.as_mut().poll(cx) {
+                Poll::Ready(never) => match never {},
+                Poll::Pending => {}
             }
             if let Poll::Ready(Gone) = read.as_mut().poll(cx) {
                 return Poll::Ready(End::Gone);
             }
-            match watch.as_mut().poll(cx) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
+            if write_first {
+                Poll::Pending
+            } else {
+                write.as_mut().poll(cx)
             }
         })
         .await
@@ -172,19 +195,16 @@ struct Gone;
 async fn read<R: ConnectionReader>(
     reader: &mut R,
     requests: &mut Requests,
-    room: Option<RoomLease>,
-    start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
 ) -> Gone {
-    let requested = tokio::select! {
-        biased;
+    let requested = {
         // Whatever a request is waiting for: a policy, the store, a place among what waits for its commit.
-        () = session.outbox.reached(Phase::Ending) => Ok(()),
-        requested = take_requests(reader, requests, room, start, session, pulse) => requested,
+        let requests = pin!(take_requests(reader, requests, session, pulse));
+        session.outbox.before(Phase::Ending, requests).await
     };
     requests.leave_all();
-    if requested.is_ok() {
+    if !matches!(requested, Some(Err(Gone))) {
         read_to_end(reader).await;
     }
     Gone
@@ -199,31 +219,28 @@ async fn read_to_end<R: ConnectionReader>(reader: &mut R) {
 async fn take_requests<R: ConnectionReader>(
     reader: &mut R,
     requests: &mut Requests,
-    room: Option<RoomLease>,
-    start: Start,
     session: &Session,
     pulse: &Mutex<Pulse>,
 ) -> Result<(), Gone> {
-    if let Err(closing) = Box::pin(requests.begin(room, start)).await {
+    if let Err(closing) = Box::pin(requests.begin()).await {
         session.outbox.close(closing);
         return Ok(());
     }
     loop {
-        let next = async {
-            requests.capacity().await;
-            pulse.lock().listening = true;
-            reader.recv().await
+        let inbound = {
+            let next = pin!(async {
+                requests.capacity().await;
+                pulse.lock().listening = true;
+                reader.recv().await
+            });
+            session.outbox.before(Phase::Finishing, next).await
         };
-        let inbound = tokio::select! {
-            biased;
-            () = session.outbox.reached(Phase::Finishing) => return Ok(()),
-            inbound = next => inbound,
-        };
+        let Some(inbound) = inbound else { return Ok(()) };
         let now = Instant::now();
         *pulse.lock() = Pulse {
             heard: now,
             listening: false,
-            pinged: None,
+            ping: Ping::No,
         };
         let code = match inbound {
             Ok(Inbound::Text(text)) => {
@@ -232,7 +249,12 @@ async fn take_requests<R: ConnectionReader>(
                 }
                 continue;
             }
-            Ok(Inbound::Ping | Inbound::Pong) => continue,
+            Ok(Inbound::Ping | Inbound::Pong | Inbound::Fragment) => {
+                if let Err(closing) = requests.handle_control(now) {
+                    session.outbox.close(closing);
+                }
+                continue;
+            }
             Ok(Inbound::Binary) => CloseCode::Unsupported,
             Ok(Inbound::TooLarge) => CloseCode::TooLarge,
             Ok(Inbound::Closed) => return Err(Gone),
@@ -249,37 +271,34 @@ async fn take_requests<R: ConnectionReader>(
     }
 }
 
-/// Watches the time: of a client that is silent, and of one that is to go.
+/// Watches the time: pings a silent client, and closes one that doesn't answer, or whose identity expires, or that is to go and
+/// takes too long. One timer, looked at only when it rings: nothing is done for each message.
 async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) -> Infallible {
-    tokio::select! {
-        biased;
-        () = session.outbox.reached(Phase::Finishing) => {}
-        () = keep_alive(engine, session, pulse, expires_in) => {}
-    }
-    let limits = &engine.limits;
-    let finishing = session.outbox.phase() == Phase::Finishing;
-    tokio::time::sleep(if finishing { limits.commit } else { limits.write }).await;
-    session.outbox.hurry();
-    std::future::pending().await
-}
-
-/// Pings a silent client, and closes one that doesn't answer or whose identity expires. One timer, looked at
-/// only when it rings: nothing is done for each message.
-async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires_in: Option<Duration>) {
     let limits = &engine.limits;
     let expires = expires_in.and_then(|span| Instant::now().checked_add(span));
     loop {
-        let Pulse { heard, pinged, .. } = *pulse.lock();
-        let due = pinged.map_or(heard + limits.ping, |pinged| pinged + limits.pong);
-        tokio::time::sleep_until(expires.map_or(due, |expires| due.min(expires))).await;
+        let Pulse { heard, ping, .. } = *pulse.lock();
+        let due = match ping {
+            Ping::No => heard + limits.ping,
+            Ping::Wanted => Instant::now() + limits.pong,
+            Ping::Sent(at) => at + limits.pong,
+        };
+        let rang = {
+            let timer = tokio::time::sleep_until(expires.map_or(due, |expires| due.min(expires)));
+            let timer = pin!(timer);
+            session.outbox.before(Phase::Finishing, timer).await
+        };
         let now = Instant::now();
+        if rang.is_none() {
+            break;
+        }
         if expires.is_some_and(|expires| expires <= now) {
             session.outbox.close(Closing {
                 code: CloseCode::Unauthenticated,
                 after: None,
                 finish: false,
             });
-            return;
+            break;
         }
         let mut pulse = pulse.lock();
         if !pulse.listening {
@@ -287,24 +306,28 @@ async fn keep_alive(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, ex
             *pulse = Pulse {
                 heard: now,
                 listening: false,
-                pinged: None,
+                ping: Ping::No,
             };
             continue;
         }
-        match pulse.pinged {
-            Some(pinged) if pinged + limits.pong <= now => {
+        match pulse.ping {
+            Ping::Sent(at) if at + limits.pong <= now => {
                 session.outbox.close(Closing {
                     code: CloseCode::Timeout,
                     after: None,
                     finish: false,
                 });
-                return;
+                break;
             }
-            None if pulse.heard + limits.ping <= now => {
-                pulse.pinged = Some(now);
+            Ping::No if pulse.heard + limits.ping <= now => {
+                pulse.ping = Ping::Wanted;
                 session.outbox.push(Item::Ping);
             }
             _ => {}
         }
     }
+    let finishing = session.outbox.phase() == Phase::Finishing;
+    tokio::time::sleep(if finishing { limits.commit } else { limits.write }).await;
+    session.outbox.hurry();
+    std::future::pending().await
 }

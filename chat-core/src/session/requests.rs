@@ -16,7 +16,7 @@ use crate::verbs::{bad, range};
 use crate::wire::{self, ClientFrame, GapReason, HelloRoom, RequestId, Resume};
 use crate::{CloseCode, Epoch, ErrorCode, Protocol, Refusal, RoomId, Start, metrics};
 
-/// So many frames in a row that are none of the protocol end a connection.
+/// So many frames in a row that are answered with `bad_request` end a connection.
 const BAD_FRAMES: u32 = 10;
 
 /// So many bursts of refused frames, in a row, are far above the rate.
@@ -27,11 +27,15 @@ pub(super) struct Requests {
     engine: Arc<Engine>,
     session: Arc<Session>,
     bucket: Option<TokenBucket>,
+    /// For frames that ask for nothing: a few keep a connection alive; millions would keep a core busy.
+    control: Option<TokenBucket>,
     /// Frames refused since one was let through.
     refused: u32,
-    /// Frames in a row that were none of the protocol.
+    /// Frames in a row that were answered with `bad_request`: none of the protocol, or with fields that can't be.
     bad: u32,
     rooms: Slab<Joined>,
+    /// The room that the client asked for when it was admitted.
+    first: Option<Box<(RoomLease, Start)>>,
     /// Whether the client is told hello.
     greeted: bool,
 }
@@ -54,15 +58,23 @@ struct Entry {
 }
 
 impl Requests {
-    pub(super) fn new(engine: Arc<Engine>, session: Arc<Session>, now: Instant) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        session: Arc<Session>,
+        first: Option<Box<(RoomLease, Start)>>,
+        now: Instant,
+    ) -> Self {
         let bucket = engine.limits.rate.map(|rate| TokenBucket::new(rate, now));
+        let control = engine.limits.control_rate.map(|rate| TokenBucket::new(rate, now));
         Self {
             engine,
             session,
             bucket,
+            control,
             refused: 0,
             bad: 0,
             rooms: Slab::new(),
+            first,
             greeted: false,
         }
     }
@@ -82,8 +94,8 @@ impl Requests {
     }
 
     /// Greets the client and puts it into its first room, which the policy was asked about before.
-    pub(super) async fn begin(&mut self, room: Option<RoomLease>, start: Start) -> Result<(), Closing> {
-        let Some(lease) = room else {
+    pub(super) async fn begin(&mut self) -> Result<(), Closing> {
+        let Some((lease, start)) = self.first.take().map(|first| *first) else {
             self.greeted = true;
             self.reply(wire::hello(&self.session.user, &self.engine.limits, &[]));
             return Ok(());
@@ -115,6 +127,20 @@ impl Requests {
         }
     }
 
+    /// Counts a frame of the transport's own, or a piece of one. An error closes the connection.
+    pub(super) fn handle_control(&mut self, now: Instant) -> Result<(), Closing> {
+        let Err(wait) = self.control.as_mut().map_or(Ok(()), |bucket| bucket.take(now)) else {
+            return Ok(());
+        };
+        metrics::refused(ErrorCode::RateLimited);
+        tracing::debug!("a flood of frames that ask for nothing");
+        Err(Closing {
+            code: CloseCode::RateLimited,
+            after: Some(wait.max(SECOND)),
+            finish: true,
+        })
+    }
+
     async fn handle_plain(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
         if let Err(wait) = self.take_token(now) {
             metrics::refused(ErrorCode::RateLimited);
@@ -132,6 +158,9 @@ impl Requests {
                 finish: true,
             }
         })?;
+        self.engine
+            .check_draft(&draft)
+            .map_err(|refusal| Closing::of(&refusal))?;
         if let Some((_, joined)) = self.rooms.iter().next() {
             let room = joined.lease.log().id.clone();
             let sender = Sender::session(self.session.clone(), None, room);
@@ -180,11 +209,13 @@ impl Requests {
                 (leave.id, result)
             }
             ClientFrame::Send(send) => {
-                let result = match self.joined(send.room_id.as_ref()) {
+                let draft = send.draft.into();
+                let checked = self.engine.check_draft(&draft);
+                let result = match checked.and_then(|()| self.joined(send.room_id.as_ref())) {
                     Ok((_, joined)) => {
                         let sender = self.sender(send.id.clone(), joined);
                         self.engine
-                            .send(&joined.lease, &self.session.user, send.draft.into(), false, sender)
+                            .send(&joined.lease, &self.session.user, draft, false, sender)
                             .await;
                         Ok(())
                     }
@@ -193,7 +224,8 @@ impl Requests {
                 (send.id, result)
             }
             ClientFrame::Edit(edit) => {
-                let result = match self.joined(edit.room_id.as_ref()) {
+                let checked = self.engine.check_content(&edit.content);
+                let result = match checked.and_then(|()| self.joined(edit.room_id.as_ref())) {
                     Ok((_, joined)) => {
                         let sender = self.sender(edit.id.clone(), joined);
                         self.engine
@@ -303,6 +335,8 @@ impl Requests {
                     before.lease.log().detach(before.member);
                 }
                 None => {
+                    // Most connections are in one room.
+                    self.rooms.reserve_exact(1);
                     self.rooms.insert(joined);
                 }
             }
@@ -353,7 +387,7 @@ impl Requests {
         let range = range(history.before, history.after)?;
         self.engine.page(history.limit)?;
         let room = &joined.lease.log().id;
-        self.engine.policy.history(&self.session.user, room).await?;
+        self.engine.may_read(&self.session.user, room).await?;
         let page = self.engine.history(room, range, history.limit).await?;
         self.reply(wire::history(history.id.as_ref(), room, &page));
         Ok(())

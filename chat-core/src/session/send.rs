@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use super::feed::Feed;
-use super::{Pulse, Session};
+use super::{Ping, Pulse, Session};
 use crate::engine::{Chain, Engine};
 use crate::outbox::{Closing, Item, Phase, Taken};
-use crate::{CloseCode, ConnectionError, ConnectionWriter, metrics};
+use crate::{CloseCode, ConnectionError, ConnectionWriter, StoreErrorKind, metrics};
 
-/// How much is handed to the transport at once: each such piece has to make its way within the limit for one write.
+/// How much is handed to the transport at once, unless one frame is larger. Between two such pieces the client may be
+/// answered, pinged, or told goodbye.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Room for frames that is given back after a burst.
@@ -39,8 +40,35 @@ pub(super) struct Sending<'a> {
     /// The rooms, by slot.
     feeds: Vec<Option<Feed>>,
     catching_up: usize,
+    /// The slot of the lagging room whose turn it is, or of one before it.
+    turn: usize,
     items: VecDeque<Item>,
+    piece: Piece,
+}
+
+/// Frames that go to the transport together.
+#[derive(Default)]
+pub(super) struct Piece {
     frames: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Piece {
+    /// Adds the frame, unless the piece is then too large; the first always fits.
+    pub(super) fn add(&mut self, frame: &Bytes) -> bool {
+        let fits = self.frames.is_empty() || self.bytes + frame.len() <= PIECE_BYTES;
+        if fits {
+            self.bytes += frame.len();
+            self.frames.push(frame.clone());
+        }
+        fits
+    }
+
+    /// Adds a small frame.
+    pub(super) fn add_small(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push(frame);
+    }
 }
 
 impl<'a> Sending<'a> {
@@ -51,28 +79,36 @@ impl<'a> Sending<'a> {
             pulse,
             feeds: Vec::new(),
             catching_up: 0,
+            turn: 0,
             items: VecDeque::new(),
-            frames: Vec::new(),
+            piece: Piece::default(),
         }
     }
 
     /// Sends what is queued, and fetches what lagging rooms lack, until the connection ends.
     pub(super) async fn run<W: ConnectionWriter>(&mut self, writer: &mut W) -> End {
         loop {
-            match self.session.outbox.take(&mut self.items, self.catching_up == 0).await {
-                Taken::End => return End::Goodbye,
-                Taken::Items | Taken::Nothing => {}
+            if self.items.is_empty() {
+                let wait = self.catching_up == 0;
+                match self.session.outbox.take(&mut self.items, wait).await {
+                    Taken::End => return End::Goodbye,
+                    Taken::Items | Taken::Nothing => {}
+                }
+            }
+            let open = self.session.outbox.phase() == Phase::Open;
+            if !open {
+                self.items.retain(|item| !matches!(item, Item::Batch { .. }));
             }
             let pinged = self.translate();
-            if let Err(end) = self.flush(writer).await {
+            if let Err(end) = self.send(writer).await {
                 return end;
             }
             if pinged && let Err(end) = self.ping(writer).await {
                 return end;
             }
             // A client that is told to come back anyway fetches the rest then.
-            if self.catching_up > 0
-                && self.session.outbox.phase() == Phase::Open
+            if open
+                && self.catching_up > 0
                 && let Err(end) = Box::pin(self.catch_up(writer)).await
             {
                 return end;
@@ -80,101 +116,127 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Turns items into frames. True if a ping is wanted.
+    /// Turns items into frames, as many as make a piece. True if a ping is wanted behind it.
     fn translate(&mut self) -> bool {
         let protocol = self.session.protocol;
         let mut ping = false;
         while let Some(item) = self.items.pop_front() {
-            match item {
-                Item::Batch { slot, batch } => {
-                    if let Some(Some(feed)) = self.feeds.get_mut(slot as usize) {
-                        feed.batch(&batch, protocol, &mut self.frames);
-                    }
+            let done = match &item {
+                Item::Batch { slot, batch } => match self.feeds.get_mut(*slot as usize) {
+                    Some(Some(feed)) => feed.batch(batch, protocol, &mut self.piece),
+                    _ => true,
+                },
+                Item::Reply(frame) => self.piece.add(frame),
+                Item::Ping => {
+                    ping = true;
+                    break;
                 }
-                Item::Reply(frame) => self.frames.push(frame),
-                Item::Ping => ping = true,
                 Item::Attach(attach) => {
                     let slot = attach.slot as usize;
                     if self.feeds.len() <= slot {
+                        // Most connections are in one room.
+                        self.feeds.reserve_exact(slot + 1 - self.feeds.len());
                         self.feeds.resize_with(slot + 1, || None);
                     }
-                    self.feeds[slot] = Some(Feed::new(&attach));
-                    self.frames.extend(attach.frames);
+                    self.feeds[slot] = Some(Feed::new(attach));
+                    for frame in &attach.frames {
+                        self.piece.add_small(frame.clone());
+                    }
+                    true
                 }
                 Item::Detach { slot, left } => {
-                    if let Some(feed) = self.feeds.get_mut(slot as usize) {
+                    if let Some(feed) = self.feeds.get_mut(*slot as usize) {
                         *feed = None;
                     }
-                    self.frames.push(left);
+                    self.piece.add_small(left.clone());
+                    true
                 }
                 Item::Lagging { slot } => {
-                    if let Some(Some(feed)) = self.feeds.get_mut(slot as usize) {
+                    if let Some(Some(feed)) = self.feeds.get_mut(*slot as usize) {
                         feed.lag(Instant::now());
                     }
+                    true
                 }
+            };
+            if !done {
+                self.items.push_front(item);
+                break;
             }
         }
         self.catching_up = self.feeds.iter().flatten().filter(|feed| feed.catching_up()).count();
         ping
     }
 
-    /// One piece for each lagging room, so that none holds up the others.
+    /// One piece for one lagging room: the one whose page is in hand, since that is all that a connection has in memory; else
+    /// one whose time to catch up with the live stream is running; else any. In turns, so that none holds up the rest.
     async fn catch_up<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
+        // However fast all this is, the other parts of the task, and other tasks, come in between.
+        tokio::task::yield_now().await;
         let protocol = self.session.protocol;
-        for slot in 0..self.feeds.len() {
-            let Some(feed) = self.feeds[slot].as_mut().filter(|feed| feed.catching_up()) else {
-                continue;
-            };
-            let now = Instant::now();
-            if feed.too_slow(now, self.engine.limits.catch_up) {
-                self.close(CloseCode::TooSlow, None);
-                return Ok(());
+        let count = self.feeds.len();
+        let slots = (self.turn..count).chain(0..self.turn.min(count));
+        let now = Instant::now();
+        let lagging = slots.filter_map(|slot| Some((slot, self.feeds[slot].as_ref()?.urgency(now)?)));
+        let Some((slot, _)) = lagging.min_by_key(|(_, urgency)| *urgency) else {
+            // All that lag wait for the store to recover.
+            if let Some(at) = self.feeds.iter().flatten().filter_map(Feed::retry_at).min() {
+                let _ = tokio::time::timeout_at(at, self.session.outbox.filled()).await;
             }
+            return Ok(());
+        };
+        let Some(feed) = &mut self.feeds[slot] else {
+            return Ok(());
+        };
+        if feed.too_slow(now, self.engine.limits.catch_up) {
+            self.close(CloseCode::TooSlow, None);
+            return Ok(());
+        }
+        if !feed.has_page() {
             match feed.room.catch_up(feed.member, feed.next()).await {
-                Ok(piece) => feed.piece(piece, protocol, now, &mut self.frames),
+                Ok(fetched) => feed.take(fetched, protocol, Instant::now(), &mut self.piece),
                 Err(error) => {
                     tracing::warn!(room = %feed.room.id, error = %Chain(&error), "catching up failed");
-                    self.close(CloseCode::Unavailable, Some(Duration::from_secs(1)));
+                    let limit = self.engine.limits.catch_up;
+                    if error.kind() == StoreErrorKind::Refused || !feed.try_again(Instant::now(), limit) {
+                        self.close(CloseCode::Unavailable, Some(Duration::from_secs(1)));
+                    }
                     return Ok(());
                 }
             }
-            if !feed.catching_up() {
-                self.catching_up -= 1;
-            }
-            metrics::caught_up(self.frames.len());
-            self.flush(writer).await?;
         }
-        Ok(())
+        let page_done = feed.page(protocol, now, &mut self.piece);
+        self.turn = if page_done { slot + 1 } else { slot };
+        if !feed.catching_up() {
+            self.catching_up -= 1;
+        }
+        metrics::caught_up(self.piece.frames.len());
+        self.send(writer).await
     }
 
-    /// Sends the frames, piece by piece.
-    async fn flush<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
-        let mut rest = &self.frames[..];
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fitting = rest
-                .iter()
-                .take_while(|frame| {
-                    bytes += frame.len();
-                    bytes <= PIECE_BYTES
-                })
-                .count();
-            let (piece, later) = rest.split_at(fitting.max(1));
-            self.written(tokio::time::timeout(self.engine.limits.write, writer.send(piece)).await)?;
-            metrics::sent(piece.len());
-            rest = later;
+    /// Sends the piece.
+    async fn send<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
+        let Piece { frames, bytes } = &mut self.piece;
+        if frames.is_empty() {
+            return Ok(());
         }
-        if self.frames.capacity() > KEPT_FRAMES {
-            self.frames = Vec::new();
+        // A frame can't be cut, so a large one has more time.
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        let limit = self.engine.limits.write.saturating_mul(pieces.max(1));
+        let written = tokio::time::timeout(limit, writer.send(frames)).await;
+        metrics::sent(frames.len());
+        if frames.capacity() > KEPT_FRAMES {
+            *frames = Vec::new();
         }
-        self.frames.clear();
-        Ok(())
+        frames.clear();
+        *bytes = 0;
+        self.written(written)
     }
 
     async fn ping<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
         let answered = self.written(tokio::time::timeout(self.engine.limits.write, writer.ping()).await)?;
-        if !answered {
-            self.pulse.lock().pinged = None;
+        let mut pulse = self.pulse.lock();
+        if pulse.ping == Ping::Wanted {
+            pulse.ping = if answered { Ping::Sent(Instant::now()) } else { Ping::No };
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::field;
 use crate::{Cursor, Draft, JsonObject, MessageId, Nonce, RoomId, Start};
 
 /// A client's own number or word for a request; the answer carries it.
@@ -56,22 +57,29 @@ pub(crate) enum ClientFrame {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Join {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(deserialize_with = "field::required::room_id")]
     pub(crate) room_id: RoomId,
-    #[serde(default, deserialize_with = "cursor")]
+    #[serde(default, deserialize_with = "field::since")]
     pub(crate) since: Option<Cursor>,
+    #[serde(default, deserialize_with = "field::last")]
     pub(crate) last: Option<usize>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Leave {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(default, deserialize_with = "field::room_id")]
     pub(crate) room_id: Option<RoomId>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Send {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(default, deserialize_with = "field::room_id")]
     pub(crate) room_id: Option<RoomId>,
     #[serde(flatten)]
     pub(crate) draft: WireDraft,
@@ -80,9 +88,13 @@ pub(crate) struct Send {
 /// What a message says, as it stands in a frame.
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct WireDraft {
+    #[serde(default, deserialize_with = "field::nonce")]
     nonce: Option<Nonce>,
+    #[serde(default, deserialize_with = "field::content")]
     content: Option<String>,
+    #[serde(default, deserialize_with = "field::reply_to")]
     reply_to: Option<MessageId>,
+    #[serde(default, deserialize_with = "field::data")]
     data: Option<JsonObject>,
 }
 
@@ -99,36 +111,44 @@ impl From<WireDraft> for Draft {
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Edit {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(default, deserialize_with = "field::room_id")]
     pub(crate) room_id: Option<RoomId>,
+    #[serde(deserialize_with = "field::required::msg")]
     pub(crate) msg: MessageId,
+    #[serde(deserialize_with = "field::required::content")]
     pub(crate) content: String,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Delete {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(default, deserialize_with = "field::room_id")]
     pub(crate) room_id: Option<RoomId>,
+    #[serde(deserialize_with = "field::required::msg")]
     pub(crate) msg: MessageId,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct History {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
+    #[serde(default, deserialize_with = "field::room_id")]
     pub(crate) room_id: Option<RoomId>,
+    #[serde(default, deserialize_with = "field::before")]
     pub(crate) before: Option<u64>,
+    #[serde(default, deserialize_with = "field::after")]
     pub(crate) after: Option<u64>,
+    #[serde(default, deserialize_with = "field::limit")]
     pub(crate) limit: Option<usize>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Ping {
+    #[serde(default, deserialize_with = "field::id")]
     pub(crate) id: Option<RequestId>,
-}
-
-fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
 }
 
 impl ClientFrame {
@@ -183,23 +203,43 @@ pub(crate) fn parse_v1(text: &[u8]) -> Result<ClientFrame, Rejected> {
     is_object(text)?;
     serde_json::from_slice(text).map_err(|error| {
         #[derive(Deserialize)]
-        struct Envelope {
+        struct WithId {
             id: Option<RequestId>,
         }
-        let id = serde_json::from_slice::<Envelope>(text)
-            .ok()
-            .and_then(|envelope| envelope.id);
+        #[derive(Deserialize)]
+        struct WithType {
+            t: Option<serde_json::Value>,
+        }
+        let id = serde_json::from_slice(text).ok().and_then(|WithId { id }| id);
+        let message = match serde_json::from_slice(text) {
+            Ok(WithType { t: Some(t) }) if !t.is_string() => "t must be a string".to_owned(),
+            Ok(WithType { t: None }) => "t must be a string, and it is missing".to_owned(),
+            _ => describe(&error),
+        };
         Rejected {
             id,
-            message: format!("not a frame of chat.v1.json: {error:.200}", error = error.to_string()),
+            message: format!("not a frame of chat.v1.json: {message}"),
         }
     })
+}
+
+/// What is wrong, in JSON's words and not too long. Of what can be read, the place doesn't matter.
+fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = if error.is_data() {
+        text.strip_suffix(&place).unwrap_or(&text)
+    } else {
+        &text
+    };
+    format!("{text:.200}")
 }
 
 /// Reads a plain connection's message: an object with `content`; what else is in it is ignored.
 pub(crate) fn parse_plain(text: &[u8]) -> Result<Draft, Rejected> {
     #[derive(Deserialize)]
     struct Plain {
+        #[serde(deserialize_with = "field::required::content")]
         content: String,
     }
     is_object(text)?;
@@ -207,7 +247,7 @@ pub(crate) fn parse_plain(text: &[u8]) -> Result<Draft, Rejected> {
         Ok(plain) => Ok(Draft::text(plain.content)),
         Err(error) => Err(Rejected {
             id: None,
-            message: format!("{:.200}", error.to_string()),
+            message: describe(&error),
         }),
     }
 }
@@ -280,6 +320,71 @@ mod tests {
             let rejected = v1(text).unwrap_err();
             assert!(rejected.message.len() < 300, "{}", rejected.message);
         }
+        let texts = [
+            (r#"{"id":1}"#, "t must be a string, and it is missing"),
+            (r#"{"t":5}"#, "t must be a string"),
+            (r#"{"t":null}"#, "t must be a string, and it is missing"),
+            (
+                r#"{"t":"ping","id":1.5}"#,
+                "id must be a whole number of 64 bits, or a string of at most 64 characters",
+            ),
+            (
+                r#"{"t":"ping","id":[]}"#,
+                "id must be a whole number of 64 bits, or a string of at most 64 characters",
+            ),
+            (r#"{"t":"join"}"#, "missing field `room_id`"),
+            (r#"{"t":"join","room_id":7}"#, "room_id must be a string"),
+            (
+                r#"{"t":"leave","room_id":"a b"}"#,
+                "the room id holds the character ' ', which is not allowed",
+            ),
+            (r#"{"t":"join","room_id":"a","since":5}"#, "since must be a string"),
+            (
+                r#"{"t":"join","room_id":"a","since":"x"}"#,
+                r#""x" is not a cursor (EPOCH:SEQ, as in e1:41)"#,
+            ),
+            (
+                r#"{"t":"join","room_id":"a","last":-1}"#,
+                "last must be a whole number, 0 or above",
+            ),
+            (r#"{"t":"send","content":5}"#, "content must be a string"),
+            (r#"{"t":"send","data":[1]}"#, "data must be an object"),
+            (r#"{"t":"send","nonce":{},"content":"x"}"#, "nonce must be a string"),
+            (
+                r#"{"t":"send","nonce":"","content":"x"}"#,
+                "the nonce has 0 characters; allowed are 1 to 64",
+            ),
+            (
+                r#"{"t":"send","reply_to":"x","content":"x"}"#,
+                r#""x" is not a message id (a UUID)"#,
+            ),
+            (r#"{"t":"delete","msg":1}"#, "msg must be a string"),
+            (
+                r#"{"t":"edit","msg":"01920000-0000-7000-8000-000000000000","content":null}"#,
+                "content must be a string",
+            ),
+            (
+                r#"{"t":"history","before":"41"}"#,
+                "before must be a seq: a whole number from 0 to 2^53-1",
+            ),
+            (
+                r#"{"t":"history","after":1.5}"#,
+                "after must be a seq: a whole number from 0 to 2^53-1",
+            ),
+            (
+                r#"{"t":"history","limit":true}"#,
+                "limit must be a whole number, 0 or above",
+            ),
+            (r#"{"t":"ping","#, "EOF while parsing a value at line 1 column 12"),
+        ];
+        for (text, message) in texts {
+            let expected = format!("not a frame of chat.v1.json: {message}");
+            assert_eq!(v1(text).unwrap_err().message, expected, "{text}");
+        }
+        assert_eq!(
+            parse_plain(br#"{"content":5}"#).unwrap_err().message,
+            "content must be a string"
+        );
         for text in [r#"["ping",3]"#, r#" ["leave",1,"p"]"#] {
             assert_eq!(v1(text).unwrap_err().message, "a frame is one JSON object");
         }

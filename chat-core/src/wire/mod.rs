@@ -1,6 +1,7 @@
 //! The protocol's frames: `docs/PROTOCOL.md` in the repository describes them.
 
 mod client;
+mod field;
 mod server;
 
 pub(crate) use client::{ClientFrame, History, RequestId, parse_plain, parse_v1};

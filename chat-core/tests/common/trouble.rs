@@ -18,6 +18,8 @@ pub struct Troubled {
     pub append_panics: AtomicBool,
     /// Appends never answer.
     pub append_hangs: AtomicBool,
+    /// Appends take so many milliseconds.
+    pub append_ms: AtomicU64,
     /// Reads of the log, and of history, fail.
     pub reads_fail: AtomicBool,
     /// Reads of the log take so many milliseconds.
@@ -56,6 +58,7 @@ impl MessageStore for Troubled {
         if self.append_hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
+        tokio::time::sleep(Duration::from_millis(self.append_ms.load(SeqCst))).await;
         self.store.append(room, head, entries).await
     }
     async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {

@@ -265,13 +265,25 @@ impl Full {
         }
         let number = self.next_id();
         let (room, msg) = self.rng.pick(&self.own).clone();
-        let ask = if self.rng.chance(600) {
-            let content = format!("{}-{number} edited", self.user);
-            Ask::Edit { msg, content }
-        } else {
-            Ask::Delete { msg }
-        };
-        self.ops.insert(number, Op::new(&room, ask));
+        let content = format!("{}-{number} edited", self.user);
+        let edit = Op::new(
+            &room,
+            Ask::Edit {
+                msg: msg.clone(),
+                content,
+            },
+        );
+        let delete = Op::new(&room, Ask::Delete { msg });
+        match self.rng.below(10) {
+            0..6 => drop(self.ops.insert(number, edit)),
+            6..8 => drop(self.ops.insert(number, delete)),
+            // Right after each other: a reader may come between.
+            _ => {
+                self.ops.insert(number, edit);
+                let number = self.next_id();
+                self.ops.insert(number, delete);
+            }
+        }
     }
 
     fn ping(&mut self, end: &mut ClientEnd) {

@@ -8,7 +8,9 @@ use std::io::Cursor;
 
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::frame;
 
 /// The longest header: 2 bytes, 8 of length, 4 of mask.
 const MAX_HEADER: usize = 14;
@@ -24,6 +26,8 @@ const FIRST_PIECE: usize = 4 << 10;
 pub(super) enum Event {
     /// A whole text message, checked to be UTF-8.
     Text(Vec<u8>),
+    /// A piece of a text message is there, and more is to come.
+    Fragment,
     /// A binary message begins; its payload is skipped.
     Binary,
     /// A message begins or goes on beyond the limit; from now on only a close frame is looked for.
@@ -257,6 +261,8 @@ impl Parser {
                 }
                 Some(Event::Text(text))
             }
+            // Even an empty one: pieces are counted, and a message may have no end.
+            Kind::Text if !self.discarding => Some(Event::Fragment),
             Kind::Text | Kind::Skipped => None,
             Kind::Ping => Some(Event::Ping(std::mem::take(&mut self.control))),
             Kind::Pong => Some(Event::Pong),
@@ -306,7 +312,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
         [_] => Err(Violation::protocol("a close frame holds half a code")),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            if !CloseCode::from(code).is_allowed() {
+            if !frame::may_close(code) {
                 return Err(Violation::protocol("a close code that may not be sent"));
             }
             if std::str::from_utf8(reason).is_err() {
@@ -374,7 +380,9 @@ mod tests {
         .concat();
         let expected = vec![
             Event::Text(b"hello".to_vec()),
+            Event::Fragment,
             Event::Ping(b"ping".to_vec()),
+            Event::Fragment,
             Event::Pong,
             Event::Text(b"fragments".to_vec()),
             Event::Text(long.into_bytes()),
@@ -406,7 +414,8 @@ mod tests {
             frame(0x00, b"a"),
             frame(0x80, b"z"),
         ];
-        assert_eq!(events(100, &fragments.concat(), 9).unwrap(), [Event::TooLarge]);
+        let expected = [Event::Fragment, Event::Fragment, Event::TooLarge];
+        assert_eq!(events(100, &fragments.concat(), 9).unwrap(), expected);
         let mut huge = frame(0x81, b"");
         huge[1] = 0xff;
         huge.splice(2..2, [0xff; 8]);
@@ -442,7 +451,18 @@ mod tests {
     fn a_character_may_be_cut_between_fragments() {
         let bytes = [frame(0x01, b"caf\xc3"), frame(0x80, b"\xa9")].concat();
         let text = "café".as_bytes().to_vec();
-        assert_eq!(events(100, &bytes, 100).unwrap(), [Event::Text(text)]);
+        assert_eq!(events(100, &bytes, 100).unwrap(), [Event::Fragment, Event::Text(text)]);
+    }
+
+    #[test]
+    fn registered_close_codes_are_taken_and_others_are_not() {
+        let close = |code: u16| events(100, &frame(0x88, &code.to_be_bytes()), 100);
+        for code in [1000, 1001, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4999] {
+            assert_eq!(close(code).unwrap(), [Event::Close(Some(code))], "{code}");
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert_eq!(close(code).unwrap_err().code, 1002, "{code}");
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketReader<S> {
         let inbound = match fed {
             Ok(None) => return None,
             Ok(Some(Event::Text(text))) => Inbound::Text(text.into()),
+            Ok(Some(Event::Fragment)) => Inbound::Fragment,
             Ok(Some(Event::Binary)) => Inbound::Binary,
             Ok(Some(Event::TooLarge)) => Inbound::TooLarge,
             Ok(Some(Event::Pong)) => Inbound::Pong,

@@ -72,7 +72,8 @@ function dayName(date) {
   return (date.getFullYear() === now.getFullYear() ? longDay : longDayYear).format(date);
 }
 
-const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const number = new Intl.NumberFormat();
+const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
 const squeeze = (text, length) => {
   const flat = text.replace(/\s+/g, " ").trim();
   return flat.length > length ? `${flat.slice(0, length - 1)}…` : flat;
@@ -95,14 +96,24 @@ const icon = (name) => {
   return svg;
 };
 
+const LONGEST_ADDRESS = 2048;
+
+/** The address without what belongs to the sentence around it. In one step, as a message can be one long run of dots. */
+function addressIn(text) {
+  // A closing bracket belongs to the sentence unless the address itself opened one.
+  const sentence = `.,;:!?${text.includes("(") ? "" : ")"}${text.includes("[") ? "" : "]"}`;
+  let end = text.length;
+  while (end > 0 && sentence.includes(text[end - 1])) end -= 1;
+  return text.slice(0, end);
+}
+
 /** Text as nodes: http(s) addresses become links, everything else stays text. */
 function linked(text) {
   const parts = document.createDocumentFragment();
   let done = 0;
   for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`]+/gi)) {
-    let address = found[0].replace(/[.,;:!?]+$/, "");
-    // A closing bracket belongs to the sentence unless the address itself opened one.
-    while (/[)\]]$/.test(address) && !(address.endsWith(")") ? /\(/ : /\[/).test(address)) address = address.slice(0, -1);
+    const address = addressIn(found[0]);
+    if (address.length > LONGEST_ADDRESS) continue;
     let url;
     try {
       url = new URL(address);
@@ -121,10 +132,10 @@ function linked(text) {
 /** Text as nodes, with the words that were searched for in <mark>. */
 function marked(text, words) {
   const parts = document.createDocumentFragment();
-  const wanted = words.filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   let done = 0;
-  if (wanted.length) {
-    for (const found of text.matchAll(new RegExp(wanted.join("|"), "giu"))) {
+  if (words.length) {
+    // Whole words, as the server searches; they hold no character that means something in an expression.
+    for (const found of text.matchAll(new RegExp(`(?<![\\p{L}\\p{N}])(?:${words.join("|")})(?![\\p{L}\\p{N}])`, "giu"))) {
       parts.append(text.slice(done, found.index), el("mark", { text: found[0] }));
       done = found.index + found[0].length;
     }
@@ -193,6 +204,16 @@ function changeName(name) {
 const validRoom = (id) => /^[A-Za-z0-9\-_.:@~]{1,128}$/.test(id);
 const roomAddress = (id) => `#/room/${encodeURIComponent(id)}`;
 
+/** What the address names, for people. */
+function nameInAddress() {
+  const name = location.hash.replace(/^#\/(room\/)?/, "");
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** The room that the address names, "" for none, or null when it can't be a room. */
 function roomOfAddress() {
   const found = /^#\/room\/([^/]*)\/?$/.exec(location.hash);
@@ -209,44 +230,93 @@ function roomOfAddress() {
 // 3  HTTP
 
 class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, retryMs) {
     super(message || code);
     this.status = status;
     this.code = code;
+    this.retryMs = retryMs;
   }
 }
 
-async function api(path, query = {}) {
+/** What `Retry-After` asks for, as seconds or as a date, in milliseconds; 0 if it asks for nothing. */
+function retryAfter(answer) {
+  const text = answer.headers.get("retry-after") ?? "0";
+  const wait = /^\d+$/.test(text) ? 1000 * Number(text) : Date.parse(text) - Date.now();
+  return wait > 0 ? wait : 0;
+}
+
+const API_MS = 10_000;
+
+async function api(path, query = {}, method = "GET") {
   const url = new URL(`api/${path}`, location.href);
   url.hash = "";
   url.search = "";
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
   if (identity.asked) url.searchParams.set("user", identity.asked);
-  const answer = await fetch(url, { headers: { accept: "application/json" }, cache: "no-store" });
+  const answer = await fetch(url, { method, headers: { accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(API_MS) });
   const body = await answer.json().catch(() => null);
-  if (!answer.ok) throw new ApiError(answer.status, body?.error ?? "http", body?.message ?? `HTTP ${answer.status}`);
+  if (!answer.ok) throw new ApiError(answer.status, body?.error ?? "http", body?.message ?? `HTTP ${answer.status}`, retryAfter(answer));
   return body;
 }
 
-const POLL_MS = 5000;
-const directory = { rooms: [], polling: false };
+// Who is where is asked over HTTP: now and then, and when something shows that it has changed. While the connection is
+// away it isn't known, and nothing is claimed.
 
-async function poll() {
-  if (link.state !== "open" || document.visibilityState !== "visible" || directory.polling) return;
-  directory.polling = true;
-  const room = front();
+const ROOMS_MS = 5000;
+const MEMBERS_MS = 2500;
+const ROOMS_PAGE = 200;
+const directory = { rooms: [], pages: 1, more: false, membersAt: 0, membersTimer: 0 };
+
+/** A function that does `work` while somebody looks: once at a time, and once more if it was called meanwhile. */
+function refresher(work) {
+  let running = false;
+  let again = false;
+  const wanted = () => link.state === "open" && document.visibilityState === "visible";
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    while (again && wanted()) {
+      again = false;
+      await work();
+      schedule();
+    }
+    running = false;
+  };
+}
+
+const refreshRooms = refresher(async () => {
+  const list = [];
+  let more = true;
   try {
-    const [list, members] = await Promise.all([
-      api("rooms"),
-      room ? api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null) : null,
-    ]);
-    if (Array.isArray(list?.rooms)) directory.rooms = list.rooms;
-    if (room && Array.isArray(members?.users)) room.members = members.users;
-  } catch { /* Who is here is decoration: the next round asks again, and the link says when the server is away. */ }
-  directory.polling = false;
-  schedule();
-  // The user went to another room meanwhile: its members are wanted now, not in five seconds.
-  if (front() !== room) poll();
+    for (let page = 0; more && page < directory.pages; page++) {
+      const answer = await api("rooms", { after: list.at(-1)?.id, limit: ROOMS_PAGE });
+      list.push(...answer.rooms);
+      more = answer.rooms.length > 0 && (answer.more ?? answer.rooms.length === ROOMS_PAGE);
+    }
+  } catch {
+    return; // what was known stands until the next round
+  }
+  Object.assign(directory, { rooms: list, more });
+});
+
+const refreshMembers = refresher(async () => {
+  const room = front();
+  if (room?.phase !== "live") return;
+  const { turn } = room;
+  directory.membersAt = Date.now();
+  const answer = await api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null);
+  // Of a connection that has ended meanwhile, or of a room that was left, it says nothing.
+  if (room.turn === turn && room.phase === "live") room.members = answer?.users ?? null;
+});
+
+/** Somebody speaks who isn't known to be here. Not each time, as who posts over HTTP is never here. */
+function noticed(user) {
+  if (directory.membersTimer || !front()?.members || front().members.some((member) => member.id === user.id)) return;
+  directory.membersTimer = setTimeout(() => {
+    directory.membersTimer = 0;
+    refreshMembers();
+  }, Math.max(0, directory.membersAt + 1000 - Date.now()));
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -280,6 +350,7 @@ const link = {
   why: "",
   bye: null,
   attempts: 0,
+  invited: 0, // times in a row that the server would let us in, after a connection that failed
   openedAt: 0,
   heardAt: 0,
   retryAt: 0,
@@ -326,7 +397,7 @@ function dropSocket() {
 }
 
 /** The connection is gone. Decides whether and when to come back. */
-async function lost(closeCode) {
+function lost(closeCode) {
   const wasOpen = link.state === "open";
   const bye = link.bye;
   const code = bye?.code ?? closeCode;
@@ -348,17 +419,35 @@ async function lost(closeCode) {
   // "At once" is meant once: a server that closes each connection so would otherwise be called in a loop.
   const delay = bye?.after_ms ?? (meaning.now && link.attempts === 0 ? 0 : backoff);
   link.attempts += 1;
+  waitFor(delay, Boolean(bye?.after_ms));
+  if (!wasOpen && closeCode !== 4004) askWhy();
+}
+
+/** Comes back after the delay; not earlier, whatever happens, if the server asked for it. */
+function waitFor(delay, asked) {
+  clearTimeout(link.timers.retry);
   link.state = "waiting";
   link.retryAt = Date.now() + delay;
-  link.notBefore = bye?.after_ms ? link.retryAt : 0;
+  link.notBefore = asked ? link.retryAt : 0;
   link.timers.retry = setTimeout(connect, delay);
   schedule();
+}
 
-  // A browser is not told why an upgrade was refused. Ask over HTTP, where the refusal can be read.
-  if (!wasOpen && closeCode !== 4004) {
-    const refused = await api("rooms", { limit: 1 }).then(() => null, (error) => error);
-    if (link.state === "waiting" && (refused?.status === 400 || refused?.status === 401)) stop(`The server refused the connection: ${refused.message}`);
-  }
+/** A browser is not told why an upgrade was refused. The server says it over HTTP, where the answer can be read. */
+async function askWhy() {
+  const attempt = link.attempts;
+  const refused = await api("entrance", {}, "POST").then(() => null, (error) => error);
+  if (link.state !== "waiting" || link.attempts !== attempt) return;
+  // "Come in", and yet we don't get in. A server that has only just come up says so too, but not time after time.
+  link.invited = refused ? 0 : link.invited + 1;
+  if (link.invited >= 3) link.why = "The server answers, but no WebSocket gets through. Something in between may not pass it on.";
+  if (!refused) return schedule();
+  if (!(refused instanceof ApiError)) return;
+  const why = `${refused.message.replace(/\.$/, "")}.`;
+  if ([400, 401, 403].includes(refused.status)) return stop(`The server refused the connection: ${why}`);
+  if (![429, 503].includes(refused.status)) return;
+  link.why = `The server can't take this connection now: ${why}`;
+  waitFor(Math.max(refused.retryMs, link.retryAt - Date.now()), refused.retryMs > 0);
 }
 
 function stop(why) {
@@ -438,6 +527,7 @@ function hello(frame) {
   link.state = "open";
   link.everOpen = true;
   link.why = "";
+  link.invited = 0;
   link.openedAt = Date.now();
   link.pausedUntil = 0;
   Object.assign(link.limits, frame.limits);
@@ -452,7 +542,7 @@ function hello(frame) {
   for (const room of rooms.values()) Object.assign(room, { phase: "away", joinAfter: 0 });
   joinNext();
   schedule();
-  poll();
+  refreshRooms();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -465,10 +555,11 @@ function hello(frame) {
 const PAGE = 50;
 const KEEP = 500; // messages in a window, and so in the DOM
 const KNOWN = 2000; // messages remembered for quotes
+const EMPTY_MS = 200; // how long a room whose replay doesn't begin is taken for one with messages
 
 const rooms = new Map();
 let frontId = null; // null: no room in front
-let badAddress = false;
+let badAddress = null; // what the address names where that can't be a room
 const front = () => rooms.get(frontId) ?? null;
 
 function makeRoom(id) {
@@ -589,12 +680,35 @@ function joined(room, answer) {
     room.seq = answer.head === 0 ? 0 : null;
     if (answer.head === 0) room.oldest = true;
     if (room.mark?.epoch !== answer.epoch) room.mark = { epoch: answer.epoch, seq: answer.head };
+    if (answer.head > 0) askWhetherEmpty(room);
   } else if (answer.resume === "gap") {
     room.nextEpoch = answer.epoch; // the gap frame that follows says whether it counts
   }
   pump(room);
-  if (room === front()) poll();
+  if (room === front()) {
+    refreshMembers();
+    refreshRooms();
+  }
   schedule();
+}
+
+/**
+ * Nothing is replayed of a room whose messages retention has all removed, and no frame says so: if nothing comes for
+ * a moment, history is asked, once.
+ */
+function askWhetherEmpty(room) {
+  const { turn } = room;
+  const open = () => room.turn === turn && room.seq === null && room.entries.length === 0;
+  setTimeout(() => {
+    if (!open()) return;
+    load(room, "older", { before: room.head + 1 }, (messages) => {
+      // Messages there are after all: they are on their way.
+      if (!open() || messages.length) return;
+      room.seq = room.head;
+      room.oldest = true;
+      settle(room);
+    });
+  }, EMPTY_MS);
 }
 
 function awayFrom(room) {
@@ -602,6 +716,7 @@ function awayFrom(room) {
   room.loadTurn += 1;
   room.loading = null;
   room.tail = null;
+  room.members = null;
   if (room.phase !== "refused") room.phase = "away";
 }
 
@@ -719,6 +834,7 @@ function newMessage(room, frame) {
   } else if (!own) room.missed += 1;
 
   if (own || message.deleted || (room.mark && room.mark.epoch === room.epoch && message.seq <= room.mark.seq)) return;
+  if (room === front()) noticed(message.user);
   if (room === front() && document.visibilityState === "visible") return;
   if (room.unread === 0) room.newFrom = room.mark?.seq ?? message.seq - 1;
   room.unread += 1;
@@ -901,6 +1017,23 @@ function enqueue(room, op) {
   schedule();
 }
 
+function frameOf(room, op) {
+  const frame = { t: op.kind, room_id: room.id };
+  if (op.kind === "send") Object.assign(frame, { nonce: op.nonce, content: op.content, ...(op.reply_to && { reply_to: op.reply_to }) });
+  else Object.assign(frame, { msg: op.msg, ...(op.kind === "edit" && { content: op.content }) });
+  return frame;
+}
+
+const jsonBytes = (value) => new TextEncoder().encode(JSON.stringify(value)).length;
+
+/** By how many bytes it is above what the server takes in a frame. Sent nevertheless, it would cost the connection. */
+function excess(room, op) {
+  // JSON takes at most six bytes for each unit of the text: most need not be counted.
+  if (6 * (op.content?.length ?? 0) + 1024 < link.limits.message_bytes) return 0;
+  const id = 24;
+  return Math.max(0, jsonBytes(frameOf(room, op)) + id - link.limits.message_bytes);
+}
+
 /** Sends the room's next operation, if it may be sent now. */
 function pump(room) {
   if (link.state !== "open" || room.phase !== "live" || room.queue.some((op) => op.state === "sent")) return;
@@ -912,17 +1045,12 @@ function pump(room) {
   }
   const op = room.queue.find((waiting) => waiting.state === "queued");
   if (!op) return;
-  const frame = { t: op.kind, room_id: room.id };
-  if (op.kind === "send") Object.assign(frame, { nonce: op.nonce, content: op.content, ...(op.reply_to && { reply_to: op.reply_to }) });
-  else Object.assign(frame, { msg: op.msg, ...(op.kind === "edit" && { content: op.content }) });
-  // A frame above the limit would end the connection, so it is stopped here.
-  if (new TextEncoder().encode(JSON.stringify(frame)).length + 24 > link.limits.message_bytes) {
-    return failed(room, op, { code: "too_large" });
-  }
+  // The composer lets none pass that is too long; but the server may have another limit since.
+  if (excess(room, op) > 0) return failed(room, op, { code: "too_large" });
   if (op.base?.epoch !== room.epoch) op.base = { epoch: room.epoch, seq: room.seq ?? room.head };
   op.state = "sent";
   saveOutbox();
-  request(frame, (error, ack) => {
+  request(frameOf(room, op), (error, ack) => {
     // Discarded by the user meanwhile, or the room was left.
     if (!room.queue.includes(op)) return;
     if (error) refused(room, op, error);
@@ -1050,7 +1178,7 @@ function draw() {
 }
 
 const show = (node, visible) => {
-  if (node.hidden === visible) node.hidden = !visible;
+  if (node.hidden === Boolean(visible)) node.hidden = !visible;
 };
 const say = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
@@ -1070,7 +1198,7 @@ function drawBanner() {
   let text = "";
   let act = "";
   if (state === "stopped") [text, act] = [link.why, "Connect again"];
-  else if (state === "waiting") [text, act] = [(link.why || "Connection lost.") + keeps, "Try now"];
+  else if (state === "waiting") [text, act] = [(link.why || (link.everOpen ? "Connection lost." : "The server can't be reached.")) + keeps, "Try now"];
   else if (away) text = (link.everOpen ? "Reconnecting…" : "Connecting…") + keeps;
   say($("banner-text"), text);
   const seconds = Math.ceil((link.retryAt - Date.now()) / 1000);
@@ -1090,12 +1218,13 @@ function drawBanner() {
 }
 
 function drawRooms() {
-  const online = new Map(directory.rooms.map((room) => [room.id, room.online]));
+  // Who is where isn't known while the connection is away; which rooms there are is.
+  const online = new Map(directory.rooms.map((room) => [room.id, link.state === "open" ? room.online : 0]));
   const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
   const row = (id, mine) => {
     const room = rooms.get(id);
     const here = id === frontId;
-    const count = online.get(id) ?? (mine && room.members ? room.members.length : 0);
+    const count = (here && room?.members?.length) || online.get(id) || (mine && room.members?.length) || 0;
     const unread = room?.unread ?? 0;
     return {
       key: id,
@@ -1110,6 +1239,7 @@ function drawRooms() {
   const others = [...online.keys()].filter((id) => !rooms.has(id) && validRoom(id)).sort(byName);
   reconcile($("other-rooms"), others.map((id) => row(id, false)));
   show($("other-title"), others.length > 0);
+  show($("rooms-more"), directory.more);
   const elsewhere = [...rooms.values()].reduce((sum, room) => sum + (room.id === frontId ? 0 : room.unread), 0);
   show($("drawer-badge"), elsewhere > 0);
   say($("drawer-badge"), elsewhere > 99 ? "99+" : String(elsewhere));
@@ -1118,13 +1248,15 @@ function drawRooms() {
 
 function drawBar() {
   const room = front();
-  say($("room-title"), room ? room.id : "roomcast");
+  say($("room-title"), room ? room.id : "No room");
+  $("room-title").classList.toggle("room-name", Boolean(room));
   say($("room-online"), room?.members ? `${room.members.length} online` : "");
   for (const id of ["open-search", "open-people", "leave"]) $(id).disabled = !room;
 }
 
 function drawPeople() {
   if ($("people").hidden) return;
+  show($("people-unknown"), Boolean(front()) && link.state !== "open");
   const people = [...(front()?.members ?? [])].sort((a, b) => (a.name || a.id).localeCompare(b.name || b.id));
   reconcile($("people-list"), people.map((user) => ({
     key: user.id,
@@ -1163,8 +1295,9 @@ function drawLog() {
   }
   const anchor = switched ? room?.anchor : visibleAnchor();
   log.setAttribute("aria-busy", String(Boolean(room?.loading)));
-  reconcile(log, room ? logRows(room) : [emptyRow(badAddress ? "That isn't the name of a room" : "No room is open", badAddress
-    ? "A room's name has letters, digits and - _ . : @ ~ only." : "Choose one from the list, or start a new one.")]);
+  const noRoom = () => (badAddress === null ? emptyRow("No room is open", "Choose one from the list, or start a new one.")
+    : emptyRow(`“${squeeze(badAddress, 60)}” can't be the name of a room`, "A name has 1 to 128 characters: letters from a to z, digits and - _ . : @ ~", { text: "Find or create a room", act: openSwitcher }));
+  reconcile(log, room ? logRows(room) : [noRoom()]);
   roving();
 
   if (room?.target != null) goToTarget(room);
@@ -1255,12 +1388,17 @@ function logRows(room) {
   const rows = [];
   const tryAgain = () => {
     room.loadError = null;
+    if (room.seq === null) askWhetherEmpty(room);
     schedule();
   };
   const unsent = room.queue.filter((op) => op.kind === "send" && !op.presumed && !(op.id && room.entries.some((message) => message.id === op.id)));
-  if (!room.entries.length && room.oldest && !unsent.length) rows.push(emptyRow(`This is #${room.id}`, "Nobody has said anything here yet. Write the first message."));
-  else if (room.loadError === "older" || room.loadError === "around") rows.push(edgeRow("start", "Earlier messages couldn't be loaded.", tryAgain));
-  else if (room.oldest) rows.push(edgeRow("start", `This is where #${room.id} begins`));
+  // The first entry of a log is a message: where another stands first, what came before it was removed.
+  const first = room.entries[0] ?? { seq: room.seq + 1 };
+  const removed = (first.gap ? first.from : first.seq) > 1;
+  if (!room.entries.length && room.oldest && !unsent.length) {
+    rows.push(emptyRow(`This is #${room.id}`, removed ? "What was said here before is no longer kept. Write the next message." : "Nobody has said anything here yet. Write the first message."));
+  } else if (room.loadError === "older" || room.loadError === "around") rows.push(edgeRow("start", "Earlier messages couldn't be loaded.", tryAgain));
+  else if (room.oldest) rows.push(edgeRow("start", removed ? "Earlier messages are no longer kept" : `This is where #${room.id} begins`));
   else if (room.phase === "live" || room.entries.length === 0) rows.push(edgeRow("start", room.phase === "live" || link.state !== "stopped" ? "Loading messages…" : ""));
 
   let previous = null;
@@ -1522,7 +1660,27 @@ function drawComposer() {
     $("context-cancel").setAttribute("aria-label", context.kind === "edit" ? "Cancel editing" : "Cancel the reply");
   }
   $("send").setAttribute("aria-label", context?.kind === "edit" ? "Save the edit" : "Send");
-  $("send").disabled = draft.disabled || draft.value.trim() === "";
+  drawLength();
+}
+
+/** What would be sent if the user sent it now. */
+function drafted(room) {
+  const content = draft.value.trim();
+  const context = room.context;
+  if (context?.kind === "edit") return { kind: "edit", msg: context.id, content };
+  return { kind: "send", nonce: randomNonce(), content, reply_to: context?.id ?? null };
+}
+
+/** Whether what is written can be sent, and if it is too long, by how much. True if it can. */
+function drawLength() {
+  const room = front();
+  const content = draft.value.trim();
+  const over = room && content ? excess(room, drafted(room)) : 0;
+  const characters = over > 0 ? Math.ceil((over * content.length) / (jsonBytes(content) - 2)) : 0;
+  say($("draft-note"), over > 0 ? `Too long to send by about ${plural(characters, "character", "characters")}. Shorten it, or send it in parts.` : "");
+  const fits = !draft.disabled && content !== "" && over === 0;
+  $("send").disabled = !fits;
+  return fits;
 }
 
 function fitDraft() {
@@ -1566,20 +1724,19 @@ function dropContext(room) {
 
 function submit() {
   const room = front();
-  const content = draft.value.trim();
-  if (!room || !content || draft.disabled) return;
-  const context = room.context;
-  if (context?.kind === "edit") {
-    const message = room.known.get(context.id);
+  if (!room || !drawLength()) return;
+  const op = drafted(room);
+  if (op.kind === "edit") {
+    const message = room.known.get(op.msg);
     dropContext(room);
-    if (message && message.content !== content) enqueue(room, { kind: "edit", msg: message.id, content });
+    if (message && message.content !== op.content) enqueue(room, op);
     return;
   }
   room.context = null;
   room.newFrom = null;
   setDraft(room, "");
   goLatest(room);
-  enqueue(room, { kind: "send", content, reply_to: context?.id ?? null });
+  enqueue(room, op);
 }
 
 /** The newest own message that can be edited, for ArrowUp. */
@@ -1595,7 +1752,7 @@ draft.addEventListener("input", () => {
     keepDraft(room);
   }
   fitDraft();
-  $("send").disabled = draft.disabled || draft.value.trim() === "";
+  drawLength();
 });
 draft.addEventListener("keydown", (event) => {
   const room = front();
@@ -1701,7 +1858,7 @@ async function runSearch(more = false) {
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? [...search.results, ...answer.messages] : answer.messages, more: answer.more === true });
     const count = search.results.length;
-    say($("search-state"), count === 0 ? "No message has these words." : `${search.more ? "The newest " : ""}${plural(count, "message", "messages")}`);
+    say($("search-state"), count === 0 ? "No message has these words. Whole words are searched, not parts of them." : `${search.more ? "The newest " : ""}${plural(count, "message", "messages")}`);
   } catch (error) {
     if (search.turn !== turn) return;
     Object.assign(search, { room, query, results: more ? search.results : [] });
@@ -1712,7 +1869,7 @@ async function runSearch(more = false) {
 
 function drawResults() {
   const { room, query, results } = search;
-  const words = query.split(/\s+/);
+  const words = query.match(/[\p{L}\p{N}]+/gu) ?? [];
   reconcile($("results"), results.map((message) => ({
     key: message.id,
     sig: `${query} ${message.content}`,
@@ -1763,8 +1920,10 @@ function drawSwitcher() {
   const found = all.filter((name) => name.toLowerCase().includes(id.toLowerCase())).sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).slice(0, 30);
   switcher.options = found.map((name) => ({ key: name, text: `#${name}`, note: rooms.has(name) ? "" : "join", act: () => go(name) }));
   if (id && !all.includes(id)) {
-    if (validRoom(id)) switcher.options.push({ key: " create", text: `Create #${id}`, note: "new", act: () => go(id) });
-    else switcher.options.push({ key: " bad", text: "Not a possible name for a room", note: "", act: null });
+    // Where not all rooms are listed, it may exist.
+    if (!validRoom(id)) switcher.options.push({ key: " bad", text: "Not a possible name for a room", note: "", act: null });
+    else if (directory.more) switcher.options.push({ key: " create", text: `Go to #${id}`, note: "", act: () => go(id) });
+    else switcher.options.push({ key: " create", text: `Create #${id}`, note: "new", act: () => go(id) });
   }
   if (typed.trim() && front()) {
     switcher.options.push({ key: " search", text: `Search #${frontId} for “${squeeze(typed, 40)}”`, note: "", act: () => {
@@ -1849,6 +2008,11 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 
+$("rooms-more").addEventListener("click", () => {
+  directory.pages += 1;
+  refreshRooms();
+});
+
 // Rooms, from anywhere
 
 function go(id) {
@@ -1861,19 +2025,21 @@ function arrive() {
   const id = roomOfAddress();
   if (id === "") return location.replace(roomAddress(frontId ?? "lobby"));
   const before = front();
-  badAddress = id === null;
+  badAddress = id === null ? nameInAddress() : null;
   if (before && before.id !== id) before.newFrom = null;
   frontId = id;
   if (id !== null) {
     const room = openRoom(id);
     if (before !== room) {
+      room.members = null;
       if (room.stick) room.anchor = null;
       clearSearch();
     }
   }
   hovered = null;
   schedule();
-  poll();
+  refreshMembers();
+  refreshRooms();
   if (!phone.matches && before?.id !== id) draft.focus({ preventScroll: true });
 }
 
@@ -1890,7 +2056,7 @@ $("leave").addEventListener("click", async () => {
     history.pushState(null, "", location.pathname + location.search + "#/");
     clearSearch();
     schedule();
-    poll();
+    refreshRooms();
   }
 });
 
@@ -1926,11 +2092,13 @@ document.addEventListener("visibilitychange", () => {
   const room = front();
   if (document.visibilityState === "visible") {
     nudge();
-    poll();
+    refreshMembers();
+    refreshRooms();
   } else if (room) room.newFrom = null;
   schedule();
 });
-setInterval(poll, POLL_MS);
+setInterval(refreshRooms, ROOMS_MS);
+setInterval(refreshMembers, MEMBERS_MS);
 setInterval(() => link.state === "waiting" && drawBanner(), 1000);
 setTimeout(() => {
   slowStart = true;

@@ -1,33 +1,45 @@
 //! The routes: the chat's WebSocket, the HTTP API, health and metrics, and the page.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router, body::Bytes};
 use metrics_exporter_prometheus::PrometheusHandle;
-use roomcast_core::{Draft, ErrorCode, HistoryPage, HistoryRange, Hub, Message, Nonce, Receipt, Refusal, RoomId, User};
+use roomcast_core::{
+    Draft, ErrorCode, HistoryPage, HistoryRange, Hub, JsonObject, Message, MessageId, Nonce, Receipt, Refusal, RoomId,
+    User,
+};
 use roomcast_ws::{ChatUpgrade, Origins};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::answers::Answers;
 use crate::identity::Visitor;
+use crate::meter::Meter;
 
 #[derive(Clone)]
 struct Server {
     hub: Hub,
     origins: Origins,
     metrics: PrometheusHandle,
+    meter: Arc<Meter>,
+    answers: Answers,
 }
 
 pub(crate) fn routes(hub: Hub, origins: Origins, metrics: PrometheusHandle) -> Router {
+    let meter = Arc::new(Meter::new(hub.limits().rate));
     // Escapes in JSON take up to six bytes a character.
     let body = 6 * hub.limits().message_bytes + 4096;
     Router::new()
-        .route("/ws", get(enter))
-        .route("/ws/{room}", get(enter_room))
+        // Any method: what a handshake needs, the handshake says, and always alike.
+        .route("/ws", any(enter))
+        .route("/ws/{room}", any(enter_room))
         .route("/api/rooms", get(rooms))
         .route("/api/rooms/{room}/messages", get(history).post(send))
         .route("/api/rooms/{room}/members", get(members))
@@ -37,7 +49,7 @@ pub(crate) fn routes(hub: Hub, origins: Origins, metrics: PrometheusHandle) -> R
             "/metrics",
             get(async |State(server): State<Server>| server.render_metrics()),
         )
-        .merge(crate::page::routes())
+        .merge(crate::page::routes(&hub, &origins))
         .fallback(async || Refused(Refusal::new(ErrorCode::NotFound, "there is nothing at this path")))
         .method_not_allowed_fallback(async || {
             let refusal = Refusal::new(ErrorCode::BadRequest, "this path doesn't know that method");
@@ -47,12 +59,22 @@ pub(crate) fn routes(hub: Hub, origins: Origins, metrics: PrometheusHandle) -> R
             )
         })
         .layer(DefaultBodyLimit::max(body))
-        .with_state(Server { hub, origins, metrics })
+        .with_state(Server {
+            hub,
+            origins,
+            metrics,
+            meter,
+            answers: Answers::new(),
+        })
 }
 
 impl Server {
+    fn count(&self, visitor: Visitor) -> Result<Asking, Refused> {
+        self.meter.count(visitor.caller, Instant::now())?;
+        Ok(Asking(visitor.user))
+    }
+
     fn render_metrics(&self) -> impl IntoResponse + use<> {
-        self.metrics.run_upkeep();
         (
             [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
             self.metrics.render(),
@@ -60,19 +82,30 @@ impl Server {
     }
 }
 
-async fn enter(State(server): State<Server>, Visitor(user): Visitor, chat: ChatUpgrade) -> Response {
-    chat.origins(server.origins).serve(&server.hub, user).await
+/// Who asks, if it isn't too often.
+struct Asking(User);
+
+impl FromRequestParts<Server> for Asking {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Refused> {
+        server.count(Visitor::from_request_parts(parts, server).await?)
+    }
+}
+
+async fn enter(State(server): State<Server>, chat: ChatUpgrade, visitor: Visitor) -> Response {
+    chat.origins(server.origins).serve(&server.hub, visitor.user).await
 }
 
 async fn enter_room(
     State(server): State<Server>,
-    Visitor(user): Visitor,
-    RoomPath(room): RoomPath,
     chat: ChatUpgrade,
+    visitor: Visitor,
+    RoomPath(room): RoomPath,
 ) -> Response {
     chat.room(room.as_str())
         .origins(server.origins)
-        .serve(&server.hub, user)
+        .serve(&server.hub, visitor.user)
         .await
 }
 
@@ -84,7 +117,7 @@ struct RoomsQuery {
 
 async fn rooms(
     State(server): State<Server>,
-    Visitor(_): Visitor,
+    Asking(_): Asking,
     query: Result<Query<RoomsQuery>, QueryRejection>,
 ) -> Result<Response, Refused> {
     const MOST: usize = 1000;
@@ -94,22 +127,31 @@ async fn rooms(
     if !(1..=MOST).contains(&limit) {
         return Err(bad(format!("limit is {limit}; allowed are 1 to {MOST}")));
     }
-    let rooms: Vec<_> = server
-        .hub
-        .rooms(after.as_ref(), limit)
-        .await?
+    // One more than asked for tells whether there are more.
+    let found = server.hub.rooms(after.as_ref(), limit + 1).await?;
+    let more = found.len() > limit;
+    let rooms: Vec<_> = found
         .into_iter()
+        .take(limit)
         .map(|room| {
             let online = server.hub.room(room.id.clone()).online();
             json!({ "id": room.id, "head": room.head.head, "online": online })
         })
         .collect();
-    Ok(Json(json!({ "rooms": rooms })).into_response())
+    Ok(server.answers.json(&json!({ "rooms": rooms, "more": more }))?)
 }
 
-async fn members(State(server): State<Server>, RoomPath(room): RoomPath) -> Result<Response, Refused> {
-    let users: Vec<User> = server.hub.room(room).members();
-    Ok(Json(json!({ "users": users })).into_response())
+async fn members(
+    State(server): State<Server>,
+    Asking(_): Asking,
+    RoomPath(room): RoomPath,
+) -> Result<Response, Refused> {
+    let room = server.hub.room(room);
+    let users: Vec<User> = room.members();
+    if users.is_empty() && room.head().await?.is_none() {
+        return Err(Refusal::new(ErrorCode::UnknownRoom, "there is no such room").into());
+    }
+    Ok(server.answers.json(&json!({ "users": users }))?)
 }
 
 #[derive(Deserialize)]
@@ -121,10 +163,10 @@ struct HistoryQuery {
 
 async fn history(
     State(server): State<Server>,
-    Visitor(user): Visitor,
+    Asking(user): Asking,
     RoomPath(room): RoomPath,
     query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Page, Refused> {
+) -> Result<Response, Refused> {
     let Query(query) = query?;
     let range = match (query.before, query.after) {
         (None, None) => HistoryRange::Newest,
@@ -132,13 +174,9 @@ async fn history(
         (None, Some(after)) => HistoryRange::After(after),
         (Some(_), Some(_)) => return Err(bad("at most one of before and after may be given")),
     };
-    Ok(server
-        .hub
-        .room(room)
-        .as_user(user)
-        .history(range, query.limit)
-        .await?
-        .into())
+    let room = server.hub.room(room).as_user(user);
+    let page = room.history(range, query.limit).await?;
+    Ok(server.answers.json(&Page::from(page))?)
 }
 
 #[derive(Deserialize)]
@@ -150,39 +188,45 @@ struct SearchQuery {
 
 async fn search(
     State(server): State<Server>,
-    Visitor(user): Visitor,
+    Asking(user): Asking,
     RoomPath(room): RoomPath,
     query: Result<Query<SearchQuery>, QueryRejection>,
-) -> Result<Page, Refused> {
+) -> Result<Response, Refused> {
     let Query(query) = query?;
     let room = server.hub.room(room).as_user(user);
-    Ok(room.search(&query.q, query.before, query.limit).await?.into())
+    let page = room.search(&query.q, query.before, query.limit).await?;
+    Ok(server.answers.json(&Page::from(page))?)
 }
 
+/// What may be posted: what a `send` frame holds. A field of another name would be lost without a word, so it is refused.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Post {
-    content: String,
+    content: Option<String>,
+    data: Option<JsonObject>,
+    reply_to: Option<MessageId>,
     nonce: Option<Nonce>,
+}
+
+impl From<Post> for Draft {
+    fn from(post: Post) -> Self {
+        let mut draft = Self::new();
+        draft.content = post.content;
+        draft.data = post.data;
+        draft.reply_to = post.reply_to;
+        draft.nonce = post.nonce;
+        draft
+    }
 }
 
 async fn send(
     State(server): State<Server>,
-    Visitor(user): Visitor,
+    visitor: Visitor,
     RoomPath(room): RoomPath,
     request: Request,
 ) -> Result<Response, Refused> {
-    // A page of another origin can't send this type without asking first, and is then not answered.
-    let json = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    if !json.is_some_and(|kind| {
-        kind.split(';')
-            .next()
-            .is_some_and(|kind| kind.trim() == "application/json")
-    }) {
-        return Err(bad("the content type must be application/json"));
-    }
+    let json = is_json(request.headers());
+    // The body first, whatever the answer will be: a connection with an unread body can't be used again.
     let body = tokio::time::timeout(server.hub.limits().handshake, Bytes::from_request(request, &()))
         .await
         .map_err(|_| bad("the body takes too long to come"))?
@@ -193,20 +237,39 @@ async fn send(
             };
             Refused(Refusal::new(code, rejection.body_text()))
         })?;
+    let Asking(user) = server.count(visitor)?;
+    // A page of another origin can't send this type without asking first, and is then not answered.
+    if !json {
+        return Ok(wrong_type());
+    }
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(bad("the body must be a JSON object"));
     }
-    let Post { content, nonce } = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
-    let mut draft = Draft::text(content);
-    draft.nonce = nonce;
-    let Receipt { id, seq, duplicate, .. } = server.hub.room(room.clone()).as_user(user).send(draft).await?;
+    let post: Post = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+    let author = server.hub.room(room.clone()).as_user(user);
+    let Receipt { id, seq, duplicate, .. } = author.send(post.into()).await?;
     let ack = json!({ "t": "ack", "room_id": room, "msg": id, "seq": seq, "dup": duplicate });
     Ok((StatusCode::CREATED, Json(ack)).into_response())
 }
 
+/// Whether the body is said to be JSON. Types have no letter case, and may have parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// HTTP's own 415, with the body that all errors have.
+fn wrong_type() -> Response {
+    let mut response = bad("the content type must be application/json").into_response();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
 async fn health(State(server): State<Server>) -> Response {
     if server.hub.stats().draining {
-        return Refused(Refusal::new(ErrorCode::Unavailable, "the server is stopping")).into_response();
+        let refusal = Refusal::new(ErrorCode::Unavailable, "the server is stopping");
+        return Refused(refusal.retry_after(Duration::from_secs(1))).into_response();
     }
     match server.hub.health().await {
         Ok(()) => Json(json!({ "status": "ok" })).into_response(),
@@ -227,12 +290,6 @@ impl From<HistoryPage> for Page {
             messages: page.messages,
             more: page.more,
         }
-    }
-}
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        Json(self).into_response()
     }
 }
 

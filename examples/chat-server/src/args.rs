@@ -1,36 +1,42 @@
 //! What the command line and the environment say.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use roomcast_core::Rate;
+use roomcast_ws::Origins;
 
 /// A chat server that keeps every message.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version)]
 pub(crate) struct Args {
-    /// Where to listen
-    #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub(crate) listen: SocketAddr,
+    /// Where to listen: HOST:PORT
+    #[arg(long, env = "CHAT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = listen)]
+    pub(crate) listen: String,
 
     /// Where messages are kept: sqlite:PATH, mongodb://HOST/DATABASE, or memory (lost when the server stops)
-    #[arg(long, env = "CHAT_STORE", default_value = "sqlite:chat.db", value_name = "STORE")]
+    #[arg(
+        long,
+        global = true,
+        env = "CHAT_STORE",
+        default_value = "sqlite:chat.db",
+        value_name = "STORE"
+    )]
     pub(crate) store: StoreChoice,
 
-    /// The origin of a page that may connect (scheme, host and port); may be given several times. Without it, pages of this server alone
-    #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
-    pub(crate) origins: Vec<String>,
+    /// The origin of a page that may connect, as https://chat.example: scheme, host and port. Several are separated by commas, or the flag is given several times. Without it, pages of this server alone
+    #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
+    origins: Vec<String>,
 
-    /// How fast one connection may send: PER_SECOND:BURST, or off
+    /// How fast one connection may send, and one user ask over HTTP: PER_SECOND:BURST, or off
     #[arg(long, env = "CHAT_RATE", default_value = "20:40", value_name = "RATE")]
     pub(crate) rate: RateChoice,
 
-    /// Connections at a time, in all
-    #[arg(long, env = "CHAT_MAX_CONNECTIONS", default_value_t = 100_000, value_name = "N")]
-    pub(crate) max_connections: usize,
+    /// Chat connections at a time, in all [default: 100000, or what the system's limit of open files allows]
+    #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
 
     /// How much of each room is kept: a number of entries, an age as 90d, both as 100000,90d, or all
     #[arg(long, env = "CHAT_RETENTION", default_value = "all", value_name = "RETENTION")]
@@ -38,6 +44,32 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// The origins that were listed; none means pages of this server alone.
+    pub(crate) fn origins(&self) -> Vec<String> {
+        // An empty entry says nothing: an empty variable, a comma too many.
+        let listed = self.origins.iter().map(|origin| origin.trim());
+        listed.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+fn listen(text: &str) -> Result<String, String> {
+    let wrong = "an address is HOST:PORT, as in 127.0.0.1:8080, [::1]:8080 or localhost:8080";
+    let (host, port) = text.rsplit_once(':').ok_or(wrong)?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || (host.contains(':') && !bracketed) || port.parse::<u16>().is_err() {
+        return Err(wrong.into());
+    }
+    Ok(text.to_owned())
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    if !text.trim().is_empty() {
+        Origins::only([text]).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }
 
 /// What to do instead of serving.
@@ -150,6 +182,47 @@ mod tests {
         assert_eq!("mongodb://x/y".parse(), Ok(StoreChoice::Mongo("mongodb://x/y".into())));
         for wrong in ["", "sqlite", "sqlite:", "redis://x", "mongodb", "mongodb:x"] {
             assert!(wrong.parse::<StoreChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        for good in ["127.0.0.1:8080", "localhost:0", "[::1]:8080", "chat.example:80"] {
+            assert_eq!(listen(good).as_deref(), Ok(good));
+        }
+        for wrong in [
+            "",
+            "8080",
+            ":8080",
+            "localhost",
+            "localhost:",
+            "localhost:http",
+            "::1:8080",
+            "1.2.3.4:65536",
+        ] {
+            assert!(listen(wrong).unwrap_err().contains("HOST:PORT"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_are_read() {
+        let origins = |text: &str| Args::try_parse_from(["chat-server", "--origin", text]).map(|args| args.origins());
+        for nothing in ["", ",", " , "] {
+            assert_eq!(origins(nothing).unwrap(), [""; 0]);
+        }
+        assert_eq!(
+            origins("https://a.example, http://b:81,").unwrap(),
+            ["https://a.example", "http://b:81"]
+        );
+        for wrong in [
+            "*",
+            "a.example",
+            "https://a.example/chat",
+            "https://a.example,b.example",
+        ] {
+            let error = origins(wrong).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("is no origin"), "{error}");
         }
     }
 

@@ -6,9 +6,15 @@ use roomcast_core::{ErrorCode, IdSource, RandomIds, Refusal, User};
 use serde::Deserialize;
 
 use crate::api::Refused;
+use crate::http::Peer;
+use crate::meter::Caller;
 
 /// The user that the query names, or a guest.
-pub(crate) struct Visitor(pub(crate) User);
+pub(crate) struct Visitor {
+    pub(crate) user: User,
+    /// Whom the rate is counted for.
+    pub(crate) caller: Caller,
+}
 
 #[derive(Deserialize)]
 struct Named {
@@ -23,9 +29,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
         let Query(Named { user }) = Query::from_request_parts(parts, state)
             .await
             .map_err(|rejection| wrong(rejection.body_text()))?;
-        let name = user
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| format!("guest-{:05x}", RandomIds.message_id().as_u128() & 0xf_ffff));
-        User::named(name).map(Self).map_err(|error| wrong(error.to_string()))
+        let name = user.filter(|name| !name.is_empty());
+        let guest = name.is_none();
+        let name = name.unwrap_or_else(|| format!("guest-{:05x}", RandomIds.message_id().as_u128() & 0xf_ffff));
+        let user = User::named(name).map_err(|error| wrong(error.to_string()))?;
+        let caller = if guest {
+            Caller::Guest(parts.extensions.get::<Peer>().map(|peer| peer.0.ip()))
+        } else {
+            Caller::User(user.id().clone())
+        };
+        Ok(Self { user, caller })
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use roomcast_core::MessageStore;
 
+use crate::output::{complain, say};
+
 /// So many documents that are no messages are told of one by one.
 const SHOWN: usize = 20;
 
@@ -18,17 +20,17 @@ pub(crate) async fn run(
     store.close().await?;
     let report = imported?;
     for (id, what) in report.skipped.iter().take(SHOWN) {
-        eprintln!("not imported: _id {id}: {what}");
+        complain(format_args!("not imported: _id {id}: {what}"));
     }
     if report.skipped.len() > SHOWN {
-        eprintln!("not imported: {} more", report.skipped.len() - SHOWN);
+        complain(format_args!("not imported: {} more", report.skipped.len() - SHOWN));
     }
-    println!(
+    say(format_args!(
         "{} messages imported, {} were there already, {} documents not imported",
         report.imported,
         report.present,
         report.skipped.len()
-    );
+    ));
     Ok(if report.skipped.is_empty() {
         ExitCode::SUCCESS
     } else {

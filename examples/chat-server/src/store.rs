@@ -38,7 +38,13 @@ pub(crate) async fn open(
                 max_entries: entries,
                 max_age: age,
             };
-            Ok(Arc::new(MongoStore::builder(uri).retention(retention).connect().await?))
+            Ok(Arc::new(
+                MongoStore::builder(uri)
+                    .retention(retention)
+                    .search(true)
+                    .connect()
+                    .await?,
+            ))
         }
     }
 }

@@ -36,9 +36,10 @@ async function freePort() {
 
 /** The chat server under test. It keeps its port and its file through stops and starts. */
 export class Server {
-  static async start() {
+  static async start({ args = [] } = {}) {
     assert.ok(process.env.CHAT_SERVER, "set CHAT_SERVER to the path of the built chat-server");
     const server = new Server();
+    server.args = args;
     server.port = await freePort();
     server.folder = mkdtempSync(join(tmpdir(), "chat-page-"));
     server.url = `http://127.0.0.1:${server.port}`;
@@ -48,7 +49,7 @@ export class Server {
 
   async up() {
     this.said = "";
-    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`], { stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`, ...this.args], { stdio: ["ignore", "pipe", "pipe"] });
     this.exit = once(this.child, "exit");
     let out = "";
     this.child.stderr.on("data", (text) => { this.said = (this.said + text).slice(-4000); });
@@ -77,22 +78,28 @@ export class Server {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Posts over HTTP, one after the other; waits where the server says that it is too much. */
+  /** Asks over HTTP; waits where the server says that it is too much, and not for ever. */
+  async ask(path, user, init) {
+    const url = `${this.url}/api/${path}${path.includes("?") ? "&" : "?"}user=${encodeURIComponent(user)}`;
+    const deadline = Date.now() + 4 * PATIENCE_MS;
+    for (;;) {
+      const answer = await fetch(url, init);
+      const body = await answer.json();
+      if (answer.status !== 429) {
+        assert.ok(answer.ok, `${path}: ${answer.status} ${JSON.stringify(body)}`);
+        return body;
+      }
+      assert.ok(Date.now() < deadline, `${path} is refused again and again: ${JSON.stringify(body)}`);
+      await pause(1000 * Number(answer.headers.get("retry-after") ?? 0.2));
+    }
+  }
+
+  /** Posts, one after the other. */
   async post(room, user, ...contents) {
     let last;
     for (const content of contents) {
-      const body = typeof content === "string" ? { content } : content;
-      for (;;) {
-        const answer = await fetch(`${this.url}/api/rooms/${encodeURIComponent(room)}/messages?user=${encodeURIComponent(user)}`, {
-          method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-        });
-        last = await answer.json();
-        if (answer.status !== 429) {
-          assert.ok(answer.ok, `posting: ${answer.status} ${JSON.stringify(last)}`);
-          break;
-        }
-        await pause(last.retry_ms ?? 1000 * Number(answer.headers.get("retry-after") ?? 0.2));
-      }
+      const body = JSON.stringify(typeof content === "string" ? { content } : content);
+      last = await this.ask(`rooms/${encodeURIComponent(room)}/messages`, user, { method: "POST", headers: { "content-type": "application/json" }, body });
     }
     return last;
   }
@@ -103,8 +110,7 @@ export class Server {
   }
 
   async messages(room) {
-    const answer = await fetch(`${this.url}/api/rooms/${encodeURIComponent(room)}/messages?limit=200&user=reader`);
-    return (await answer.json()).messages;
+    return (await this.ask(`rooms/${encodeURIComponent(room)}/messages?limit=200`, "reader")).messages;
   }
 }
 
@@ -181,6 +187,8 @@ export class Person {
   async visit(room) {
     await this.page.goto(`${this.server.url}/?user=${encodeURIComponent(this.name)}#/room/${encodeURIComponent(room)}`);
     await this.connected();
+    // From another room of the same page: what is in the log until then is of that one.
+    await eventually(async () => assert.equal(await this.page.locator("#room-title").textContent(), room));
     await this.settled();
   }
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Browser, Server, between, eventually } from "./helpers.mjs";
 
 let server;
@@ -123,6 +124,7 @@ test("a refused message stays, with a reason, until it is sent again or discarde
   code = "nonce_conflict";
   await failed.getByRole("button", { name: "Retry" }).click();
   await failed.getByText("It was sent before with other words").waitFor();
+  assert.equal(nonces.length, 2, "only what the user asked for was sent");
   assert.equal(nonces[1], nonces[0]);
   code = null;
   await failed.getByRole("button", { name: "Retry" }).click();
@@ -135,17 +137,42 @@ test("a refused message stays, with a reason, until it is sent again or discarde
   assert.equal(await ann.page.evaluate(() => sessionStorage.getItem("roomcast.outbox")), "[]");
 });
 
-test("a message above the server's limit is refused by the page, and doesn't cost the connection", async (t) => {
+test("a message above the server's limit stays in the box, with a note, and doesn't cost the connection", async (t) => {
   const ann = await browser.person(t, server, "Ann");
   const link = await between(ann, {});
   await ann.visit("large");
   await ann.composer.fill("ä".repeat(40_000));
+  const note = ann.page.locator("#draft-note", { hasText: /^Too long to send by about 7,\d\d\d characters\./ });
+  await note.waitFor();
   await ann.composer.press("Enter");
-  await ann.page.locator('[data-state="failed"]').getByText("Not sent. It is too long.").waitFor();
-  await ann.page.locator('[data-state="failed"]').getByRole("button", { name: "Discard" }).click();
+  assert.equal(await ann.page.getByRole("button", { name: "Send" }).isDisabled(), true);
+  assert.equal((await ann.composer.inputValue()).length, 40_000);
+  // As many fewer as the note says are enough.
+  const over = Number((await note.textContent()).match(/[\d,]+/)[0].replace(",", ""));
+  await ann.say("ä".repeat(40_000 - over));
+  await note.waitFor({ state: "hidden" });
+  await ann.say("short");
+  await ann.row("short").and(ann.page.locator('[data-state="stored"]')).waitFor();
+  assert.deepEqual((await ann.texts()).map((text) => text.length), [40_000 - over, 5]);
+  assert.equal(link.sent.filter((frame) => frame.t === "send").length, 2);
+  assert.equal(link.opened, 1);
+});
+
+test("a message that waits while the server's limit sinks is stopped, and can be discarded", async (t) => {
+  const ann = await browser.person(t, server, "Ann");
+  const link = await between(ann, {
+    fromServer: (frame, { opened }) => (frame.t === "hello" && opened > 1 ? { ...frame, limits: { ...frame.limits, message_bytes: 1000 } } : frame),
+    fromPage: (frame, { opened }) => (frame.t === "send" && opened === 1 ? null : frame),
+  });
+  await ann.visit("sinking");
+  await ann.say("x".repeat(2000));
+  await ann.page.locator('[data-state="pending"]').waitFor();
+  await link.current.close({ code: 4001, reason: "test" });
+  const failed = ann.page.locator('[data-state="failed"]');
+  await failed.getByText("Not sent. It is too long.").waitFor();
+  await failed.getByRole("button", { name: "Discard" }).click();
   await ann.say("short");
   await ann.sees(["short"]);
-  assert.equal(link.opened, 1);
 });
 
 test("a hole in the numbers is an error in the console, and is healed by the cursor", async (t) => {
@@ -303,7 +330,11 @@ test("a page with many rooms comes back to all of them, within the server's rate
 test("a name that the server doesn't take is said so, and isn't tried for ever", async (t) => {
   const ann = await browser.person(t, server, "x".repeat(400));
   ann.expect(/WebSocket connection to .* failed|status of 400/);
+  let opened = 0;
+  ann.page.on("websocket", () => { opened += 1; });
   await ann.page.goto(`${server.url}/?user=${ann.name}#/room/lobby`);
   await ann.banner.getByText("The server refused the connection").waitFor();
   await ann.banner.getByRole("button", { name: "Connect again" }).waitFor();
+  await pause(1500); // a retry would come within half a second
+  assert.equal(opened, 1);
 });

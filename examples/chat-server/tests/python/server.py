@@ -26,7 +26,7 @@ class TestCase(unittest.IsolatedAsyncioTestCase):
     new_store = SqliteFile
 
     def new_server(self, *options):
-        return Server(self.new_store(), *options)
+        return Server(*options, store=self.new_store())
 
     async def asyncSetUp(self):
         # Debugging is on by default, and is slow.
@@ -36,13 +36,16 @@ class TestCase(unittest.IsolatedAsyncioTestCase):
 class Server:
     """A server on a port and a store of its own. Both are the same after a restart."""
 
-    def __init__(self, store, *options):
+    def __init__(self, *options, store=None, files=None, **environment):
+        """The store is a file, unless another is given; `files` is the limit of open files; `environment` is of the program alone."""
         program = os.environ.get("CHAT_SERVER")
         if not program:
             raise RuntimeError("CHAT_SERVER must name the chat-server program")
         self.program = os.path.abspath(program)
-        self.store = store
+        self.store = store or SqliteFile()
         self.options = options
+        self.files = files
+        self.environment = environment
         self.port = 0
         self.process = None
 
@@ -59,10 +62,7 @@ class Server:
 
     def start(self):
         """Starts it and waits until it listens."""
-        command = [self.program, "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--store", self.store.argument, *self.options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = self.popen(stdout=subprocess.PIPE)
         # A server that says nothing must not hold the tests up: its end ends the line.
         watchdog = threading.Timer(20, self.process.kill)
         watchdog.start()
@@ -74,6 +74,29 @@ class Server:
         if not match:
             raise RuntimeError(f"the server didn't start; it said {line!r}")
         self.port = int(match[1])
+
+    def popen(self, **how):
+        """The program with the test's options, started and not waited for."""
+        command = [self.program, *self.options]
+        if "--listen" not in self.options:
+            command += ["--listen", f"127.0.0.1:{self.port}"]
+        if "--store" not in self.options:
+            command += ["--store", self.store.argument]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
+        if self.files:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.files), *command]
+        return subprocess.Popen(command, text=True, env={**environment, **self.environment}, **how)
+
+    def fail(self):
+        """Runs the program, which is expected not to start: its exit code and what it said."""
+        process = self.popen(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, said = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return process.returncode, out, said
 
     def send_signal(self, number):
         os.kill(self.process.pid, number)

@@ -202,6 +202,7 @@ WIRE = [
     ("binary within text", frame(TEXT, b"{", final=False) + frame(BINARY, b"}"), 1002),
     ("half a close code", frame(CLOSE, b"\x03"), 1002),
     *((f"close code {code}", frame(CLOSE, struct.pack(">H", code)), 1002) for code in (0, 999, 1004, 1005, 1006, 1015)),
+    ("a registered close code", frame(CLOSE, struct.pack(">H", 1014)), 1014),
     ("close reason not UTF-8", frame(CLOSE, b"\x03\xe8\xff"), 1007),
     *((f"not UTF-8: {data.hex()}", text(data), 1007) for data in INVALID_UTF8),
     ("not UTF-8 in JSON", text(b'{"t":"ping","id":"\xff"}'), 1007),
@@ -260,6 +261,10 @@ def http_cases(port):
         get("no upgrade", "/ws/lobby", 400, "bad_request"),
         get("no upgrade and no room", "/ws", 400, "bad_request"),
         get("POST to the WebSocket", "/ws/lobby", 405, "bad_request", "POST"),
+        get("members of an unknown room", "/api/rooms/none/members", 404, "unknown_room"),
+        ("no host", b"GET /healthz HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        ("two hosts", b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad_request"),
+        ("a foreign name", f"GET /healthz HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n".encode(), 403, "forbidden"),
         get("DELETE of a room", "/api/rooms", 405, "bad_request", "DELETE"),
         get("PATCH of messages", messages, 405, "bad_request", "PATCH"),
         get("an unknown method", "/healthz", 405, "bad_request", "BREW"),
@@ -285,14 +290,19 @@ def http_cases(port):
         get("a room id that is too long", f"/api/rooms/{long}/messages", 400, "bad_request"),
         get("a user name that is too long", f"{messages}?user={long}", 400, "bad_request"),
         get("a user name with a control character", f"{messages}?user=%01", 400, "bad_request"),
-        post("no content type", {"content": "x"}, 400, "bad_request", kind=None),
-        post("text/plain", {"content": "x"}, 400, "bad_request", kind="text/plain"),
-        post("a form", b"content=x", 400, "bad_request", kind="application/x-www-form-urlencoded"),
+        post("no content type", {"content": "x"}, 415, "bad_request", kind=None),
+        post("text/plain", {"content": "x"}, 415, "bad_request", kind="text/plain"),
+        post("a form", b"content=x", 415, "bad_request", kind="application/x-www-form-urlencoded"),
         post("no JSON", b"{", 400, "bad_request"),
         post("not UTF-8", b'{"content":"\xff"}', 400, "bad_request"),
         post("a string", "x", 400, "bad_request"),
         post("an empty array", [], 400, "bad_request"),
         post("no content", {}, 400, "bad_request"),
+        post("an unknown field", {"content": "x", "contents": "y"}, 400, "bad_request"),
+        post("a room in the body", {"content": "x", "room_id": "lobby"}, 400, "bad_request"),
+        post("data is a list", {"content": "x", "data": [1]}, 400, "bad_request"),
+        post("reply_to is no id", {"content": "x", "reply_to": "zz"}, 400, "bad_request"),
+        post("reply_to names nothing", {"content": "x", "reply_to": NO_MESSAGE}, 404, "not_found"),
         post("content is null", {"content": None}, 400, "bad_request"),
         post("content is a number", {"content": 5}, 400, "bad_request"),
         post("content is empty", {"content": ""}, 400, "bad_request"),
@@ -311,6 +321,8 @@ def http_cases(port):
         ws("no Upgrade", 400, "bad_request", leave_out=["Upgrade"]),
         ws("no Connection", 400, "bad_request", leave_out=["Connection"]),
         ws("upgrade to h2c", 400, "bad_request", Upgrade="h2c"),
+        ws("no host", 400, "bad_request", leave_out=["Host"]),
+        ws("an empty origin", 403, "bad_origin", Origin=""),
         ws("another origin", 403, "bad_origin", Origin="https://evil.example"),
         ws("another port", 403, "bad_origin", Origin=f"http://127.0.0.1:{port + 1}"),
         ws("origin null", 403, "bad_origin", Origin="null"),
@@ -664,6 +676,39 @@ class BadInputOnMongo(OnMongo, BadInput):
 
 
 class TooFast(TestCase):
+    async def test_frames_that_ask_for_nothing_are_counted_too(self):
+        floods = [
+            ("pings", b"", frame(PING)),
+            ("pongs", b"", frame(PONG)),
+            ("a message that never ends", frame(TEXT, final=False), frame(CONTINUATION, final=False)),
+        ]
+        # Their own rate is there even where messages are counted by nobody.
+        with Server("--rate", "off") as server:
+            for name, first, one in floods:
+                for protocol in (V1, None):
+                    with self.subTest(flood=name, protocol=protocol):
+                        self.assertEqual(await self.flood(server, protocol, first, one * 5000), 4002)
+                # A few are what keeps a connection alive.
+                with self.subTest(few=name):
+                    code = await self.flood(server, None, first, one * 500 + frame(CONTINUATION, b"x") + text("no JSON"))
+                    self.assertEqual(code, 4500 if first else 1002)
+
+    @staticmethod
+    async def flood(server, protocol, first, rest):
+        """The code that the server closes with."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            async with asyncio.timeout(15):
+                writer.write(handshake("/ws/r?user=flood", server.port, protocol))
+                expect((await read_response(reader))[0], 101)
+                writer.write(first + rest)
+                while True:
+                    opcode, payload = await read_frame(reader)
+                    if opcode == CLOSE:
+                        return struct.unpack(">H", payload[:2])[0]
+        finally:
+            writer.close()
+
     async def test_rates_are_told_and_then_enforced(self):
         with self.new_server("--rate", "5:10") as server:
             async with server.v1("r", "v1") as socket:

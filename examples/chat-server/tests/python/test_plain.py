@@ -114,14 +114,35 @@ class HttpApi(TestCase):
             await self.server.http("POST", "/api/rooms/lobby/messages?user=cem", body)
             self.assertEqual((await receive(ben))["seq"], 2)
 
+    async def test_a_post_has_what_a_frame_has(self):
+        path = "/api/rooms/lobby/messages?user=ann"
+        async with self.server.v1("lobby", "ben") as ben:
+            await receive(ben)
+            _, first = await self.server.http("POST", path, {"content": "hi"})
+            body = {"data": {"colour": "red"}, "reply_to": first["msg"], "content": None}
+            status, _ = await self.server.http("POST", path, body, **{"Content-Type": "Application/JSON; charset=utf-8"})
+            self.assertEqual(status, 201)
+            answer = (await receive_until(ben, lambda frame: frame.get("seq") == 2))[-1]
+            self.assertEqual((answer["data"], answer["reply_to"]), ({"colour": "red"}, first["msg"]))
+            self.assertNotIn("content", answer)
+        status, error = await self.server.http("POST", path, {"content": "x", "colour": "red"})
+        self.assertEqual((status, error["error"]), (400, "bad_request"))
+        self.assertIn("colour", error["message"])
+
+    async def test_a_websocket_is_opened_with_get_alone(self):
+        for method in ("HEAD", "POST", "PUT", "OPTIONS"):
+            for path in ("/ws", "/ws/lobby"):
+                status, fields, _ = await asyncio.to_thread(self.server._request, method, path, None, {})
+                self.assertEqual((status, fields["Allow"]), (405, "GET"), f"{method} {path}")
+
     async def test_rooms_members_health_and_metrics(self):
         async with self.server.plain("b", "ann") as ann, self.server.plain("b", "ben"), self.server.plain("a", "ben"):
             await ann.send('{"content":"hi"}')
             await receive(ann)
             rooms = [{"id": "a", "head": 0, "online": 1}, {"id": "b", "head": 1, "online": 2}]
-            self.assertEqual((await self.ask("/api/rooms"))["rooms"], rooms)
-            self.assertEqual((await self.ask("/api/rooms?limit=1"))["rooms"], rooms[:1])
-            self.assertEqual((await self.ask("/api/rooms?after=a"))["rooms"], rooms[1:])
+            self.assertEqual(await self.ask("/api/rooms"), {"rooms": rooms, "more": False})
+            self.assertEqual(await self.ask("/api/rooms?limit=1"), {"rooms": rooms[:1], "more": True})
+            self.assertEqual(await self.ask("/api/rooms?after=a&limit=1"), {"rooms": rooms[1:], "more": False})
             users = [{"id": "ann", "name": "ann"}, {"id": "ben", "name": "ben"}]
             self.assertEqual(await self.ask("/api/rooms/b/members"), {"users": users})
             self.assertEqual(await self.server.metric("roomcast_connections"), 3)
