@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bugs::bug;
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
 use crate::session::Session;
@@ -121,12 +122,16 @@ impl Engine {
             let interval = engine.limits.head_check;
             loop {
                 tokio::select! {
+                    biased;
                     () = engine.draining.cancelled() => return,
                     () = tokio::time::sleep(interval) => {}
                 }
-                let rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
+                let mut rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
+                // In one order, so that runs can be repeated.
+                rooms.sort_unstable_by(|a, b| a.id.cmp(&b.id));
                 for room in rooms.iter().filter(|room| room.member_count() > 0) {
                     tokio::select! {
+                        biased;
                         () = engine.draining.cancelled() => return,
                         result = room.refresh(interval / 2) => {
                             if let Err(error) = result {
@@ -163,6 +168,9 @@ impl Engine {
     /// The same, brought up to date with what other hubs may have written to the store: for those who are to read it.
     pub(crate) async fn open_to_read(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
         let lease = self.open(id).await?;
+        if bug!(JoinLooksNowhere) {
+            return Ok(lease);
+        }
         match lease.log().refresh(RECENT).await {
             Ok(()) => Ok(lease),
             Err(error) => Err(store_failed(id, &error)),

@@ -54,6 +54,11 @@
 //! and `roomcast_refusals_total` by `code`; the histograms `roomcast_commit_entries` and `roomcast_commit_seconds`.
 //! Spans and events go to `tracing`; what is said in rooms is in none of them.
 
+#[doc(hidden)]
+#[cfg(feature = "bugs")]
+pub mod bugs;
+#[cfg(not(feature = "bugs"))]
+mod bugs;
 mod client;
 mod connection;
 mod cursor;

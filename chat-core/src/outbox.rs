@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::bugs::bug;
 use crate::log::{Batch, MemberKey, RoomLog};
 use crate::{CloseCode, QueueLimit};
 
@@ -144,6 +145,8 @@ impl Outbox {
                 slot,
                 batch: batch.clone(),
             });
+        } else if bug!(OverflowDrops) {
+            return true;
         } else {
             state.queue.push_back(Item::Lagging { slot });
         }

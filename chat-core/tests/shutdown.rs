@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::trouble::Troubled;
-use common::{Peer, hub_of, room, unlimited, user, v1};
+use common::{Peer, hub_of, room, since, unlimited, user, v1};
 use roomcast_core::{Denied, Draft, Hub, Inbound, MemoryStore, Message, MessageStore, Policy, RoomId, User};
 use serde_json::json;
 use tokio::time::sleep;
@@ -132,4 +132,32 @@ fn a_room_does_not_depend_on_the_runtime_of_one_caller() {
         assert_eq!(ann.frame().await["content"], "from a tool");
         assert_eq!(ann.frame_of("ack").await["seq"], 2);
     });
+}
+
+/// Ann catches up, page by page, and her message waits for its commit. The hub begins to stop while a page is being read. Once it
+/// is there she fetches nothing more, and has nothing to send before her ack: she must wait for it, not ask over and over
+/// again whether it is there (which never let the commit come to an end).
+#[tokio::test(start_paused = true)]
+async fn who_lags_and_waits_for_a_commit_waits_quietly_while_the_hub_stops() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 4;
+    limits.history_page_max = 2;
+    limits.history_page = 2;
+    let hub = hub_of(store.clone(), limits);
+    for n in 0..20 {
+        let said = hub.publish(&room("r"), &user("bot"), Draft::text(n.to_string())).await;
+        said.unwrap();
+    }
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    store.read_ms.store(100, SeqCst);
+    store.append_ms.store(1_000, SeqCst);
+    let mut ann = Peer::connect(&hub, v1("ann", "r").start(since(epoch.as_str(), 1)));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t": "send", "id": 1, "content": "x"}));
+    sleep(Duration::from_millis(150)).await;
+    let report = hub.shutdown(Duration::from_secs(5)).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(ann.frame_of("ack").await["id"], 1);
+    assert_eq!(ann.closed().await, 4000);
 }

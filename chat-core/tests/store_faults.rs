@@ -181,7 +181,7 @@ async fn who_loses_every_race_is_told_within_the_commit_limit() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_refused_fails_alone() {
     let store = common::picky::Picky::new("poison");
-    let hub = hub_of(store.clone(), unlimited());
+    let hub = hub_of(store, unlimited());
     say(&hub, "first").await;
     let calls: Vec<_> = (0..20)
         .map(|n| {

@@ -1,9 +1,10 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
-//! `cargo xtask mongod` fetches what the tests of one crate need.
+//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
 
 mod checks;
 mod mongod;
 mod report;
+mod sim;
 mod tests;
 mod tools;
 mod workspace;
@@ -15,21 +16,25 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
-cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests
-cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one";
+cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
+cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
+cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events";
 
 enum Task {
     Test,
     Ci,
     Mongod,
+    Sim,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let task = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let task = match words[..] {
         ["test"] => Task::Test,
         ["ci"] => Task::Ci,
         ["mongod"] => Task::Mongod,
+        ["sim", ..] => Task::Sim,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -51,9 +56,16 @@ fn main() -> ExitCode {
         report.part("MongoDB server", || mongod::mongod(&workspace).map(drop));
         return report.finish();
     }
+    if let Task::Sim = task {
+        report.part("simulation", || sim::sim(&workspace, &words[1..]));
+        return report.finish();
+    }
     if let Task::Ci = task {
         checks::all(&workspace, &mut report);
     }
     tests::all(&workspace, &mut report);
+    if let Task::Ci = task {
+        report.part("simulation", || sim::sim(&workspace, &[]));
+    }
     report.finish()
 }

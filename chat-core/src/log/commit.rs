@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::RoomLog;
 use super::submission::{Receipt, Sender, Submission, subject, unavailable};
+use crate::bugs::bug;
 use crate::engine::{Chain, RoomLease};
 use crate::{
     Appended, Change, Deletion, Edit, Entry, ErrorCode, Message, NewEntry, Outcome, PageLimit, QueueLimit, Refusal,
@@ -159,6 +160,19 @@ impl Committer {
         let log = self.room.log();
         let (expected, began) = (self.seen, Instant::now());
         let offered = &self.entries[..self.entries.len().min(self.most)];
+        if bug!(DeliverBeforeCommit) {
+            let early = (expected + 1..).zip(offered);
+            let early = early.map(|(seq, entry)| entry_of(entry.clone(), log.id.clone(), seq, 1));
+            log.enter(early.collect());
+        }
+        if bug!(AckBeforeCommit) {
+            for ((seq, entry), waiting) in (expected + 1..).zip(offered).zip(&mut self.waiting) {
+                let (id, duplicate) = (subject(entry), false);
+                if let Some(sender) = waiting.sender.take() {
+                    sender.tell(Ok(Receipt { id, seq, duplicate }));
+                }
+            }
+        }
         let append = log.engine.store.append(&log.id, expected, offered);
         let append = tokio::time::timeout(log.engine.limits.commit, append);
         let appended = match meanwhile(log, &mut self.waiting, append).await {

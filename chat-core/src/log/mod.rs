@@ -18,6 +18,7 @@ pub use submission::Receipt;
 pub(crate) use submission::{Sender, Submission, unavailable};
 pub(crate) use tail::{Batch, Frame};
 
+use crate::bugs::bug;
 use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
@@ -203,10 +204,11 @@ impl RoomLog {
             return Err(shrunk());
         }
         let gap_to = (log.floor > after).then_some(log.floor);
-        Ok(Piece::Frames {
-            frames: log.entries.iter().map(Frame::of).collect(),
-            gap_to,
-        })
+        let mut frames: Vec<_> = log.entries.iter().map(Frame::of).collect();
+        if bug!(RepairOutOfOrder) {
+            frames.reverse();
+        }
+        Ok(Piece::Frames { frames, gap_to })
     }
 
     /// One page of the log, within the time for a read.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
+use crate::bugs::bug;
 use crate::session::Session;
 use crate::{Change, Entry, Fingerprint, MessageId, Nonce, QueueLimit, UserId};
 
@@ -125,7 +126,7 @@ impl LogState {
             number,
             session,
             slot,
-            lagging: true,
+            lagging: !bug!(LiveBeforeReplay),
         });
         Some(MemberKey { place, number })
     }

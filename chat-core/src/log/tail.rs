@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::bugs::bug;
 use crate::{Entry, QueueLimit, weight, wire};
 
 /// One entry as it goes over the wire, encoded once and shared by everybody who gets it.
@@ -19,6 +20,11 @@ impl Frame {
     pub(crate) fn of(entry: &Entry) -> Self {
         let (bytes, plain) = match entry {
             Entry::Message(message) => (wire::message(message), !message.deleted),
+            Entry::Edit(edit) if bug!(EditWithoutNumber) => {
+                let mut edit = edit.clone();
+                edit.seq -= 1;
+                (wire::edit(&edit), false)
+            }
             Entry::Edit(edit) => (wire::edit(edit), false),
             Entry::Delete(deletion) => (wire::deletion(deletion), false),
         };
@@ -102,6 +108,11 @@ impl Tail {
             // Whatever the reason: a tail with a hole would be replayed as if it had none.
             self.clear();
         }
+        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) {
+            // Its message was deleted since, or removed by retention. Which of the two isn't known here, so what is held of
+            // it can't be brought up to date.
+            self.clear();
+        }
         self.update_target(&entry);
         self.bytes += weight(&entry, &frame);
         self.entries.push_back((entry, frame));
@@ -180,6 +191,9 @@ impl Tail {
     /// A replay shows each message as it now is, and an edit with what the message now says.
     fn update_target(&mut self, change: &Entry) {
         let Some(target) = change.target() else { return };
+        if bug!(TailKeepsDeleted) {
+            return;
+        }
         let Some(first) = self.first() else { return };
         // Edits of a message come after it, so nothing before the message is about it; but the message itself may
         // have fallen off the tail while edits of it are still held.
@@ -383,6 +397,19 @@ mod tests {
             !tail.frames(1, ALL).unwrap()[0].plain,
             "a tombstone is not for plain connections"
         );
+    }
+
+    /// A hub has message 1 in memory. On another hub it is edited, and then deleted or removed by retention. What the first
+    /// hub then reads of the log ends with the edit, which has no content any more; the message had none either after
+    /// that, and was sent as one that says nothing at all.
+    #[test]
+    fn an_edit_that_says_nothing_any_more_leaves_no_message_without_content() {
+        let mut said_nothing = edit(3, 1, "");
+        if let Entry::Edit(edit) = &mut said_nothing {
+            edit.content = None;
+        }
+        let tail = tail(9, vec![message(1, "secret"), message(2, "other"), said_nothing]);
+        assert_eq!(tail.first(), Some(3), "the rest is read from the store");
     }
 
     #[test]

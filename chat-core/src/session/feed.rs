@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::send::Piece;
 use crate::Protocol;
+use crate::bugs::bug;
 use crate::log::{Batch, Frame, MemberKey, Piece as Fetched, RoomLog};
 use crate::outbox::Attach;
 use crate::wire::{self, GapReason};
@@ -173,13 +174,14 @@ impl Feed {
         for frame in frames {
             // What was fetched may overlap with what is pushed, or was begun before. A hole there can't be, but if there were
             // one, the rest would be fetched from the log.
-            if frame.seq != self.next {
+            let careless = bug!(LiveBeforeReplay | OverflowDrops | RepairOutOfOrder);
+            if frame.seq != self.next && !(careless && frame.seq > self.next) {
                 continue;
             }
             if (protocol == Protocol::V1 || frame.plain) && !out.add(&frame.bytes) {
                 return false;
             }
-            self.next += 1;
+            self.next = frame.seq + 1;
         }
         true
     }

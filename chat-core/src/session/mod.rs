@@ -150,6 +150,7 @@ async fn run<C: Connection>(
         let goodbye = goodbye(engine.limits.write, code, bye, &mut reader, &mut writer);
         Box::pin(async {
             tokio::select! {
+                biased;
                 () = goodbye => {}
                 () = session.outbox.cut_off() => {}
             }
@@ -179,12 +180,13 @@ async fn goodbye<R: ConnectionReader, W: ConnectionWriter>(
     };
     let mut hang_up = pin!(read_to_end(reader));
     tokio::select! {
-        () = &mut hang_up => {}
+        biased;
         written = tokio::time::timeout(limit, write) => {
             if matches!(written, Ok(Ok(()))) {
                 let _ = tokio::time::timeout(HANG_UP, hang_up).await;
             }
         }
+        () = &mut hang_up => {}
     }
 }
 

@@ -7,6 +7,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::Session;
+use crate::bugs::bug;
 use crate::engine::{Engine, RoomLease};
 use crate::log::{MemberKey, RoomLog, Sender, store_failed};
 use crate::outbox::{Attach, Closing, Item};
@@ -86,6 +87,9 @@ impl Requests {
 
     /// Waits until another request may be under way.
     pub(super) async fn capacity(&self) {
+        if bug!(UnboundedRequests) {
+            return;
+        }
         self.session.outbox.capacity(self.engine.limits.in_flight).await;
     }
 
@@ -365,6 +369,9 @@ impl Requests {
     fn detach(&mut self, slot: usize, left: bytes::Bytes) {
         if let Some(joined) = self.rooms.try_remove(slot) {
             joined.lease.log().detach(joined.member);
+            if bug!(LateAnswer) {
+                return self.reply(left);
+            }
             self.session.outbox.push(Item::Detach {
                 slot: slot as u32,
                 left,

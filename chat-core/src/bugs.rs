@@ -1,0 +1,65 @@
+//! Known bugs as switches, to prove that the tests find them. Without the feature `bugs` there is none of this, and
+//! `bug!` is `false`.
+
+/// Whether this thread has the bug, or one of them.
+macro_rules! bug {
+    ($($name:ident)|+) => {{
+        #[cfg(feature = "bugs")]
+        let on = $(crate::bugs::is(crate::bugs::Bug::$name))||+;
+        #[cfg(not(feature = "bugs"))]
+        let on = false;
+        on
+    }};
+}
+pub(crate) use bug;
+
+#[cfg(feature = "bugs")]
+mod switches {
+    use std::cell::Cell;
+
+    /// A bug that the engine can be made to have.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum Bug {
+        /// Members see a batch before the store has it.
+        DeliverBeforeCommit,
+        /// Senders are told before the store has their message.
+        AckBeforeCommit,
+        /// A member gets the live stream while it is still catching up.
+        LiveBeforeReplay,
+        /// What was fetched for a room that was left is still sent.
+        LateAnswer,
+        /// What doesn't fit into a member's queue is dropped.
+        OverflowDrops,
+        /// An edit goes out under the number of the entry before.
+        EditWithoutNumber,
+        /// What a lagging member lacks is sent newest first.
+        RepairOutOfOrder,
+        /// A shutdown doesn't wait for the batch in flight.
+        DrainForgets,
+        /// A join with a cursor doesn't ask whether history may be read.
+        HistoryUnasked,
+        /// The entries in memory aren't brought up to date by edits and deletions.
+        TailKeepsDeleted,
+        /// A join doesn't look for what other hubs have stored.
+        JoinLooksNowhere,
+        /// Any number of requests of one connection are taken.
+        UnboundedRequests,
+    }
+
+    thread_local! {
+        static BUG: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Gives this thread the bug, or takes it away.
+    pub fn set(bug: Option<Bug>) {
+        BUG.set(bug);
+    }
+
+    pub(crate) fn is(bug: Bug) -> bool {
+        BUG.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "bugs")]
+pub use switches::*;

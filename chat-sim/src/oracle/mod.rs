@@ -1,0 +1,153 @@
+//! Who knows what each client must see: the facts, and one file per promise.
+
+mod bounded;
+mod deleted;
+mod durable;
+mod event;
+pub(crate) mod facts;
+mod gaps;
+mod order;
+mod permissions;
+mod resume;
+mod shutdown;
+
+use std::time::Duration;
+
+use roomcast_core::Limits;
+
+use crate::frame::Frame;
+use facts::{Facts, Level, Record, Request, Start};
+
+/// A connection, numbered in the order in which they were opened.
+pub(crate) type ConnId = usize;
+
+/// One life of a hub: a restart gets another number.
+pub(crate) type HubId = usize;
+
+/// What happens in the world.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// A room's log began.
+    Created { room: &'a str, epoch: &'a str },
+    /// An entry was stored; by no hub if a writer from elsewhere did it.
+    Committed {
+        hub: Option<HubId>,
+        room: &'a str,
+        seq: u64,
+        record: &'a Record,
+    },
+    /// Retention removed everything up to here.
+    Trimmed { room: &'a str, floor: u64 },
+    /// A hub started.
+    Started { hub: HubId },
+    /// A client asks a hub to be let in.
+    Opening {
+        user: &'a str,
+        plain: bool,
+        hub: HubId,
+        room: &'a str,
+        start: &'a Start,
+    },
+    /// The client sends a request, or for the first time the same as a new one.
+    Sent { conn: ConnId, request: &'a Request },
+    /// The hub took a request from the transport.
+    Read { conn: ConnId, request: u64 },
+    /// The hub gave a frame to the transport.
+    Wrote { conn: ConnId, frame: &'a Frame },
+    /// A write ended, well or not.
+    WriteTook { conn: ConnId, took: Duration },
+    /// The hub says goodbye.
+    Closing { conn: ConnId, code: u16 },
+    /// The client got a frame.
+    Received { conn: ConnId, frame: &'a Frame },
+    /// The client has no connection any more.
+    Ended { conn: ConnId },
+    /// What a user may do in a room from now on.
+    Level { user: &'a str, room: &'a str, level: Level },
+    /// A hub calls its store.
+    StoreCall { hub: HubId },
+    /// The store did less than it should, or took long.
+    StoreFault { hub: HubId },
+    /// A shutdown begins.
+    Draining { hub: HubId },
+    /// A shutdown returned.
+    Drained { hub: HubId, clean: bool, late: bool },
+    /// A hub was killed.
+    Crashed { hub: HubId },
+}
+
+/// One promise. It looks at each event before the facts take it in.
+pub(crate) trait Promise: Send {
+    /// The promise in a few words.
+    fn name(&self) -> &'static str;
+
+    /// Safety: whether this may happen.
+    fn see(&mut self, event: &Event<'_>, facts: &Facts) -> Result<(), String>;
+
+    /// Liveness: what is still amiss once the faults are over and time has passed.
+    fn settled(&self, _: &Facts) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise.
+    pub promise: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.promise, self.what)
+    }
+}
+
+/// The facts and the promises.
+pub(crate) struct Oracle {
+    pub(crate) facts: Facts,
+    promises: Vec<Box<dyn Promise>>,
+}
+
+impl Oracle {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            facts: Facts::default(),
+            promises: vec![
+                Box::new(order::Order),
+                Box::new(gaps::NoSilentGap),
+                Box::new(resume::Resume),
+                Box::<durable::Durable>::default(),
+                Box::new(bounded::Bounded::new(limits.clone())),
+                Box::new(permissions::Permissions),
+                Box::new(shutdown::Shutdown::new(limits)),
+                Box::new(deleted::DeletedIsGone),
+            ],
+        }
+    }
+
+    pub(crate) fn see(&mut self, now: Duration, event: &Event<'_>) -> Result<(), Violation> {
+        self.facts.advance(now);
+        for promise in &mut self.promises {
+            let name = promise.name();
+            promise
+                .see(event, &self.facts)
+                .map_err(|what| Violation { promise: name, what })?;
+        }
+        self.facts.apply(event);
+        Ok(())
+    }
+
+    /// What is still amiss.
+    pub(crate) fn settled(&self) -> Result<(), Violation> {
+        for promise in &self.promises {
+            promise.settled(&self.facts).map_err(|what| Violation {
+                promise: promise.name(),
+                what,
+            })?;
+        }
+        Ok(())
+    }
+}
