@@ -25,9 +25,9 @@ use crate::{read, search};
 ///
 /// Several of them, in one process or several on one machine, may use one file: each room keeps one order, and what is
 /// acknowledged by one is read by all. But nothing tells a hub what another one has written: its members hear of it when
-/// somebody next writes to that room by their own hub, or when they read the history. So this is for a tool beside a
-/// server, or for a server that takes over from another; two servers that share their members need a store and a bus
-/// that are made for it. Retention is each store's own: the strictest counts.
+/// somebody next joins or writes to that room by their own hub, or when heads are compared
+/// ([`Limits::head_check`](roomcast_core::Limits::head_check)). So this is for a tool beside a server, or for a server that
+/// takes over from another. Retention is each store's own: the strictest counts.
 ///
 /// [`health`](MessageStore::health) fails while the file can't be read or isn't in its place any more, and for half a
 /// minute after a write has failed for a reason that stays, such as a full disk or a damaged file, unless another one
