@@ -26,7 +26,7 @@ pub(crate) struct Args {
     )]
     pub(crate) store: StoreChoice,
 
-    /// The origin of a page that may connect, as https://chat.example: scheme, host and port. Several are separated by commas, or the flag is given several times. Without it, pages of this server alone
+    /// The origin of a page that may connect: scheme, host and port, https://… as browsers write it. Several are separated by commas, or the flag is given several times. Without it, pages of this server alone
     #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     origins: Vec<String>,
 
