@@ -1,9 +1,11 @@
 //! A MongoDB server for the tests, found or fetched.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::report::output;
 use crate::tools::{Python, apt, find_folder, on_path};
@@ -42,6 +44,66 @@ pub(crate) fn mongod(workspace: &Workspace) -> Result<PathBuf, String> {
         works(&path).map_err(|error| missing(format!("{error} {}", installed.err().unwrap_or_default())))?;
     }
     Ok(path)
+}
+
+/// A server on a free port, with no data yet. It ends with this, or with us.
+pub(crate) struct Server {
+    supervisor: Child,
+    folder: PathBuf,
+    pub(crate) uri: String,
+}
+
+/// Runs a program until there is nothing more to read: when the pipe is closed, however that comes.
+const SUPERVISE: &str = r#""$@" </dev/null & pid=$!; read -r _; kill -9 "$pid"; wait "$pid" 2>/dev/null"#;
+
+/// How long a server may take to listen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Server {
+    pub(crate) fn start(program: &Path, workspace: &Workspace) -> Result<Self, String> {
+        let wrong = |error: std::io::Error| format!("a MongoDB server can't be started: {error}");
+        let free = TcpListener::bind("127.0.0.1:0").map_err(wrong)?;
+        let port = free.local_addr().map_err(wrong)?.port();
+        drop(free);
+        let folder = workspace.target.join("tools").join(format!("mongod-{port}"));
+        fs::create_dir_all(folder.join("data")).map_err(wrong)?;
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISE, "sh"])
+            .arg(program)
+            .arg("--dbpath")
+            .arg(folder.join("data"))
+            .arg("--logpath")
+            .arg(folder.join("log"))
+            .args(["--bind_ip", "127.0.0.1", "--port", &port.to_string(), "--nounixsocket"])
+            .args(["--wiredTigerCacheSizeGB", "0.25", "--quiet"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(wrong)?;
+        let server = Self {
+            supervisor,
+            folder,
+            uri: format!("mongodb://127.0.0.1:{port}"),
+        };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if start.elapsed() > PATIENCE {
+                let log = fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+                return Err(format!("mongod doesn't listen after {PATIENCE:?}; it says\n{log}"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.supervisor.stdin.take());
+        // Nothing more can be done about a failure here.
+        let _ = self.supervisor.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
 }
 
 /// Whether it can be started, and is what it should be.

@@ -39,7 +39,17 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
         }
     };
     let tests = workspace.root.join("examples").join(SERVER).join("tests");
-    report.part("page in a browser", || page(workspace, &tests.join("page"), server()?));
+    let folder = tests.join("page");
+    report.part("page in a browser", || page(workspace, &folder, server()?, None));
+    report.part("page in a browser, on MongoDB", || {
+        let program = mongod.ok_or("there is no mongod")?;
+        page(
+            workspace,
+            &folder,
+            server()?,
+            Some(&mongod::Server::start(program, workspace)?),
+        )
+    });
     let python = tests.join("python");
     report.part("Python clients", || {
         python_clients(workspace, &python, server()?, mongod)
@@ -55,21 +65,29 @@ fn build_server(workspace: &Workspace) -> Outcome {
         .current_dir(&workspace.root))
 }
 
+/// What people do with the page, and what happens when the server goes away: the tests that are run on each store.
+const ON_EACH_STORE: [&str; 3] = ["chat.test.mjs", "outage.test.mjs", "protocol.test.mjs"];
+
 /// The page, driven in a real browser.
-fn page(workspace: &Workspace, folder: &Path, server: &Path) -> Outcome {
+fn page(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&mongod::Server>) -> Outcome {
     if !folder.join("package-lock.json").is_file() {
         return Err(format!("{} has no package-lock.json", folder.display()));
     }
     let node = tools::node(workspace)?;
     let chromium = tools::chromium()?;
     run(node.npm().args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
-    run(node
-        .npm()
-        .arg("test")
+    let mut npm = node.npm();
+    match mongod {
+        None => npm.arg("test").env("SCREENSHOTS", workspace.target.join("screenshots")),
+        Some(mongod) => npm
+            .args(["run", "test:files", "--"])
+            .args(ON_EACH_STORE)
+            .env("CHAT_PAGE_MONGODB", &mongod.uri),
+    };
+    run(npm
         .current_dir(folder)
         .env("CHAT_SERVER", server)
-        .env("CHROMIUM", chromium)
-        .env("SCREENSHOTS", workspace.target.join("screenshots")))
+        .env("CHROMIUM", chromium))
 }
 
 fn python_clients(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&Path>) -> Outcome {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -34,7 +35,7 @@ async function freePort() {
   return port;
 }
 
-/** The chat server under test. It keeps its port and its file through stops and starts. */
+/** The chat server under test. It keeps its port and its store through stops and starts. */
 export class Server {
   static async start({ args = [] } = {}) {
     assert.ok(process.env.CHAT_SERVER, "set CHAT_SERVER to the path of the built chat-server");
@@ -42,6 +43,9 @@ export class Server {
     server.args = args;
     server.port = await freePort();
     server.folder = mkdtempSync(join(tmpdir(), "chat-page-"));
+    // A file, or a database of its own on the MongoDB server that is named.
+    const mongodb = process.env.CHAT_PAGE_MONGODB;
+    server.store = mongodb ? `${mongodb}/page_${randomUUID()}` : `sqlite:${join(server.folder, "chat.db")}`;
     server.url = `http://127.0.0.1:${server.port}`;
     await server.up();
     return server;
@@ -49,7 +53,7 @@ export class Server {
 
   async up() {
     this.said = "";
-    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", `sqlite:${join(this.folder, "chat.db")}`, ...this.args], { stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(process.env.CHAT_SERVER, ["--listen", `127.0.0.1:${this.port}`, "--store", this.store, ...this.args], { stdio: ["ignore", "pipe", "pipe"] });
     this.exit = once(this.child, "exit");
     let out = "";
     this.child.stderr.on("data", (text) => { this.said = (this.said + text).slice(-4000); });
