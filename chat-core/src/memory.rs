@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     Appended, Change, Deletion, Edit, Entry, Epoch, Fingerprint, HistoryPage, HistoryRange, JsonObject, LogPage,
     MAX_SEQ, Message, MessageId, MessageSearch, MessageStore, NewEntry, Nonce, Outcome, PageLimit, RoomHead, RoomId,
-    RoomInfo, StoreError, StoreErrorKind, Timestamp, User, UserId,
+    RoomInfo, StoreError, StoreErrorKind, Timestamp, User, UserId, search_words,
 };
 
 /// A [`MessageStore`] that keeps the rooms' logs in memory. They are gone when it is dropped or closed.
@@ -172,7 +172,7 @@ impl MessageSearch for MemoryStore {
         before: Option<u64>,
         limit: usize,
     ) -> Result<HistoryPage, StoreError> {
-        let wanted: Vec<String> = words(query).collect();
+        let wanted: Vec<String> = search_words(query).collect();
         let mut page = HistoryPage {
             messages: Vec::new(),
             more: false,
@@ -185,7 +185,7 @@ impl MessageSearch for MemoryStore {
         let newest = log.index_of(before.unwrap_or(u64::MAX));
         for message in log.entries.range(..newest).rev().filter_map(Slot::message) {
             let Some(content) = &message.content else { continue };
-            let said: Vec<String> = words(content).collect();
+            let said: Vec<String> = search_words(content).collect();
             if wanted.iter().all(|word| said.contains(word)) {
                 if page.messages.len() == limit {
                     page.more = true;
@@ -196,13 +196,6 @@ impl MessageSearch for MemoryStore {
         }
         Ok(page)
     }
-}
-
-/// The words of a text: its longest runs of letters and digits, in lower case.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
 }
 
 /// One room's log.

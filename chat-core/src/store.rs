@@ -106,6 +106,18 @@ pub trait MessageSearch: Send + Sync {
     ) -> Result<HistoryPage, StoreError>;
 }
 
+/// The words of a text as [`MessageSearch`] has them: its longest runs of letters and digits, in lower case.
+///
+/// ```
+/// # use roomcast_core::search_words;
+/// assert!(search_words("don't, FOO_bar 42").eq(["don", "t", "foo", "bar", "42"]));
+/// ```
+pub fn search_words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+}
+
 /// Where a room's log stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomHead {

@@ -1,8 +1,9 @@
 //! The settings of a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast_core::StoreError;
+use roomcast_core::{Clock, StoreError, SystemClock};
 
 use crate::MongoStore;
 
@@ -26,7 +27,7 @@ pub struct Retention {
     /// About how many entries a room keeps, at least 1; `None` for any number.
     pub max_entries: Option<u64>,
     /// How long entries are kept, by the time at which they were accepted; `None` for ever. An entry stays as long as
-    /// an older one of its room does.
+    /// an older one of its room does. What time it is says [`Builder::clock`].
     pub max_age: Option<Duration>,
 }
 
@@ -44,6 +45,7 @@ pub struct Builder {
     pub(crate) retention: Retention,
     pub(crate) retention_grace: Duration,
     pub(crate) search: bool,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Without the address: it may hold a password.
@@ -72,6 +74,7 @@ impl Builder {
             retention: Retention::default(),
             retention_grace: Duration::from_secs(60),
             search: false,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -147,6 +150,14 @@ impl Builder {
     #[must_use]
     pub fn search(mut self, search: bool) -> Self {
         self.search = search;
+        self
+    }
+
+    /// The clock that says how old entries are; the system's by default. It must be the one that the hub stamps
+    /// them with, if that has another.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mongodb::bson::{DateTime, RawDocumentBuf, doc};
 use parking_lot::Mutex;
-use roomcast_core::{Clock, RoomId, StoreError, SystemClock};
+use roomcast_core::{Clock, RoomId, StoreError};
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -67,6 +67,7 @@ impl Sweeper {
             database: database.clone(),
             retention: settings.retention,
             grace: settings.retention_grace,
+            clock: settings.clock.clone(),
             grown: grown.clone(),
             waiting: BTreeSet::new(),
         };
@@ -100,6 +101,7 @@ struct Sweep {
     database: Arc<Database>,
     retention: Retention,
     grace: Duration,
+    clock: Arc<dyn Clock>,
     grown: Arc<Grown>,
     /// Rooms whose floor was raised, and whose entries are to be deleted when their time has come.
     waiting: BTreeSet<RoomId>,
@@ -206,7 +208,7 @@ impl Sweep {
 
     fn cutoff(&self) -> Option<DateTime> {
         let age = self.retention.max_age?;
-        Some(DateTime::from_millis(SystemClock.now().minus(age).as_millis()))
+        Some(DateTime::from_millis(self.clock.now().minus(age).as_millis()))
     }
 
     /// Looks at the rooms that have grown and at those that wait.

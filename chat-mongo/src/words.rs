@@ -5,15 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use roomcast_core::search_words;
+
 /// An index entry needs no more of a word than this; what was found is compared in full.
 const BYTES: usize = 64;
 
-/// The words of a text: its longest runs of letters and digits, in lower case.
+/// The different words of a text.
 pub(crate) fn words(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+    search_words(text).collect()
 }
 
 /// The words as they are indexed.
@@ -34,13 +33,6 @@ pub(crate) fn shorten(mut word: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_runs_of_letters_and_digits() {
-        let found: Vec<_> = words("don't (stop) foo_bar 42 МИР, мир").into_iter().collect();
-        assert_eq!(found, ["42", "bar", "don", "foo", "stop", "t", "мир"]);
-        assert!(words("…!?").is_empty());
-    }
 
     #[test]
     fn long_words_are_indexed_by_their_beginning() {
