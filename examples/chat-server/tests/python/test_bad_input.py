@@ -527,13 +527,13 @@ class BadInput(TestCase):
         finally:
             await asyncio.gather(*(socket.close() for socket in sockets))
 
-    async def run_gap(self, cursor):
-        """A cursor of another log: a gap frame, and nothing is replayed."""
-        await self.server.http("POST", "/api/rooms/gap/messages?user=other", {"content": "x"})
-        async with self.server.v1("gap", "gap", f"&since={cursor}") as socket:
+    async def run_gap(self, room, cursor):
+        """A cursor of another log: a gap frame, and nothing is replayed. In a room of its own, since these run at once."""
+        await self.server.http("POST", f"/api/rooms/{room}/messages?user=other", {"content": "x"})
+        async with self.server.v1(room, "gap", f"&since={cursor}") as socket:
             hello = await receive(socket)
             expect(hello["rooms"][0]["resume"], "gap")
-            expect(await receive(socket), {"t": "gap", "room_id": "gap", "reason": "epoch"})
+            expect(await receive(socket), {"t": "gap", "room_id": room, "reason": "epoch"})
             await send(socket, t="ping", id=1)
             expect((await receive(socket))["t"], "pong")
 
@@ -567,8 +567,8 @@ class BadInput(TestCase):
         yield "ten bad frames in a row", self.run_ten_in_a_row()
         yield "too many rooms, and none", self.run_rooms()
         yield "too many connections of one user", self.run_user_limit()
-        for cursor in ("other:1", "other:9007199254740991"):
-            yield f"a cursor of another log: {cursor}", self.run_gap(cursor)
+        for n, cursor in enumerate(("other:1", "other:9007199254740991")):
+            yield f"a cursor of another log: {cursor}", self.run_gap(f"gap{n}", cursor)
 
     # ---- The two who must not notice.
 
