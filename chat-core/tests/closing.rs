@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use common::ponders::Ponders;
 use common::{Peer, Seen, room, user, v1};
 use roomcast_core::{
-    Bytes, CloseCode, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Denied, Draft, Hub,
-    Inbound, Limits, MemoryStore, Message, OpenPolicy, Policy, RoomId, User,
+    Bytes, CloseCode, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Draft, Hub, Inbound,
+    Limits, MemoryStore, OpenPolicy, Policy,
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -111,29 +111,6 @@ async fn after_a_write_that_was_given_up_only_close_is_called() {
     assert_eq!(task.await.unwrap().unwrap().code, Some(CloseCode::Timeout));
     assert!(calls.given_up.load(SeqCst));
     assert_eq!((calls.sends_after.load(SeqCst), calls.closes.load(SeqCst)), (0, 1));
-}
-
-/// A policy whose answer to `send` takes that long.
-struct Ponders(Duration);
-
-#[async_trait]
-impl Policy for Ponders {
-    async fn join(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn send(&self, _: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
-        sleep(self.0).await;
-        Ok(())
-    }
-    async fn edit(&self, _: &User, _: &Message, _: &mut String) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn delete(&self, _: &User, _: &Message) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
-        Ok(())
-    }
 }
 
 const FOR_EVER: Duration = Duration::from_secs(86_400);

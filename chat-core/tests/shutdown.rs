@@ -6,35 +6,12 @@ mod common;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use common::ponders::Ponders;
 use common::trouble::Troubled;
 use common::{Peer, hub_of, room, since, unlimited, user, v1};
-use roomcast_core::{Denied, Draft, Hub, Inbound, MemoryStore, Message, MessageStore, Policy, RoomId, User};
+use roomcast_core::{Draft, Hub, Inbound, MemoryStore, MessageStore};
 use serde_json::json;
 use tokio::time::sleep;
-
-/// Takes its time to allow a send.
-struct Slow(Duration);
-
-#[async_trait]
-impl Policy for Slow {
-    async fn join(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn send(&self, _: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
-        sleep(self.0).await;
-        Ok(())
-    }
-    async fn edit(&self, _: &User, _: &Message, _: &mut String) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn delete(&self, _: &User, _: &Message) -> Result<(), Denied> {
-        Ok(())
-    }
-    async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
-        Ok(())
-    }
-}
 
 /// The connection is driven by the embedding server, so that no task of the hub is there to wait for when the shutdown
 /// begins; then the policy answers, the message goes to its room, and the client hangs up.
@@ -42,7 +19,7 @@ impl Policy for Slow {
 async fn what_is_accepted_during_a_shutdown_is_committed() {
     let store = Troubled::new(MemoryStore::new());
     store.append_ms.store(500, SeqCst);
-    let hub = Hub::builder(store.clone(), Slow(Duration::from_millis(100)))
+    let hub = Hub::builder(store.clone(), Ponders(Duration::from_millis(100)))
         .limits(unlimited())
         .build()
         .unwrap();

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod picky;
+pub mod ponders;
 pub mod trouble;
 
 use std::sync::Arc;
