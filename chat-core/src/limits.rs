@@ -60,8 +60,8 @@ pub struct Limits {
     pub tail: QueueLimit,
     /// How much may wait for its commit in one room; 4,096 messages and 16 MiB. Senders wait for a place.
     pub commit_queue: QueueLimit,
-    /// How much one append to the store carries; 256 messages and 1 MiB, and never more than a [`send_queue`](Self::send_queue)
-    /// holds, since it is broadcast at once.
+    /// How much one append to the store carries; 1,024 messages and 1 MiB. What is more than half of a
+    /// [`send_queue`](Self::send_queue) is broadcast in parts.
     pub commit_batch: QueueLimit,
     /// How long a message may wait for its commit before its sender is told that it is unknown whether it is stored; 10 s.
     /// A connection that is to be closed waits as long for the answers to what was asked on it.
@@ -137,7 +137,7 @@ impl Default for Limits {
                 bytes: 16 << 20,
             },
             commit_batch: QueueLimit {
-                messages: 256,
+                messages: 1024,
                 bytes: 1 << 20,
             },
             commit: Duration::from_secs(10),

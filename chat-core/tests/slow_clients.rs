@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use common::{OPEN, Peer, Seen, room, user, v1};
+use common::trouble::Troubled;
+use common::{OPEN, Peer, Seen, hub_of, room, unlimited, user, v1};
 use roomcast_core::{
     Bytes, Client, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Draft, Hub, Inbound,
     Limits, MemoryStore, OpenPolicy, Start,
@@ -70,6 +72,32 @@ async fn a_slow_client_that_answers_every_ping_stays() {
     }
     assert!(pings > 10, "{pings}");
     trickle.abort();
+}
+
+/// A thousand messages are one commit: four times what a member may have waiting. Who takes what it is sent keeps up with the
+/// live stream all the same; the memory for newest entries is so small here that whoever lagged would have to read the store.
+#[tokio::test(start_paused = true)]
+async fn a_commit_larger_than_a_send_queue_makes_nobody_lag_who_reads() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 1;
+    let hub = hub_of(store.clone(), limits);
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    let says: Vec<_> = (0..1000)
+        .map(|n| {
+            let hub = hub.clone();
+            tokio::spawn(async move { say(&hub, "r", format!("message {n}")).await })
+        })
+        .collect();
+    for seq in 1..=1000 {
+        assert_eq!(ann.frame().await["seq"], seq);
+    }
+    for say in says {
+        say.await.unwrap();
+    }
+    assert_eq!(store.appends.load(SeqCst), 1);
+    assert_eq!(store.entries_read.load(SeqCst), 0, "nobody had to catch up");
 }
 
 /// A client that replays a long log at full speed sends a ping. Everything that the writer needs is ready at once, so nothing

@@ -4,6 +4,7 @@
 //! written again: each entry has an id that no other has, and the store takes a batch only at the head that was
 //! read, so a late success of the first try makes the second one fail, and is found.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use super::submission::{Receipt, Sender, Submission, subject, unavailable};
 use crate::bugs::bug;
 use crate::engine::{Chain, RoomLease};
 use crate::{
-    Appended, Change, Deletion, Edit, Entry, ErrorCode, Message, NewEntry, Outcome, PageLimit, QueueLimit, Refusal,
-    StoreError, StoreErrorKind, metrics,
+    Appended, Change, Deletion, Edit, Entry, ErrorCode, Message, NewEntry, Outcome, PageLimit, Refusal, StoreError,
+    StoreErrorKind, metrics,
 };
 
 /// The first pause before a failed append is tried again; doubled up to the longest.
@@ -106,12 +107,7 @@ impl Committer {
     /// comes next.
     fn refill(&mut self) -> bool {
         let log = self.room.log();
-        let limits = &log.engine.limits;
-        // What is committed at once is broadcast at once, and is to fit into the members' queues.
-        let limit = QueueLimit {
-            messages: limits.commit_batch.messages.min(limits.send_queue.messages),
-            bytes: limits.commit_batch.bytes.min(limits.send_queue.bytes),
-        };
+        let limit = log.engine.limits.commit_batch;
         let mut taken = false;
         {
             let mut state = log.state.lock();
@@ -163,7 +159,7 @@ impl Committer {
         if bug!(DeliverBeforeCommit) {
             let early = (expected + 1..).zip(offered);
             let early = early.map(|(seq, entry)| entry_of(entry.clone(), log.id.clone(), seq, 1));
-            log.enter(early.collect());
+            log.enter(early.collect(), |_| {}).await;
         }
         if bug!(AckBeforeCommit) {
             for ((seq, entry), waiting) in (expected + 1..).zip(offered).zip(&mut self.waiting) {
@@ -193,7 +189,7 @@ impl Committer {
             ));
         }
         self.most = self.most.saturating_mul(2);
-        self.settle(expected, appended, took);
+        self.settle(expected, appended, took).await;
         if head == self.seen {
             self.losses = 0;
         } else {
@@ -206,12 +202,12 @@ impl Committer {
         Ok(())
     }
 
-    /// Sends what was stored to the members, and then tells the senders.
-    fn settle(&mut self, expected: u64, appended: Appended, took: Duration) {
+    /// Sends what was stored to the members, and tells the senders of each part of it after.
+    async fn settle(&mut self, expected: u64, appended: Appended, took: Duration) {
         let count = appended.outcomes.len().min(self.entries.len());
         let mut head = expected;
         let mut stored = Vec::with_capacity(count);
-        let mut answers = Vec::with_capacity(count);
+        let mut answers = VecDeque::with_capacity(count);
         for ((outcome, entry), waiting) in appended
             .outcomes
             .into_iter()
@@ -251,12 +247,19 @@ impl Committer {
                 )),
                 Outcome::NoTarget => Err(Refusal::new(ErrorCode::NotFound, "there is no such message")),
             };
-            answers.push((waiting, result));
+            answers.push_back((head, waiting, result));
         }
         self.seen = head;
         metrics::committed(stored.len(), took);
-        self.room.log().enter(stored);
-        for (waiting, result) in answers {
+        let tell_up_to = |sent| {
+            while answers.front().is_some_and(|(seq, ..)| *seq <= sent)
+                && let Some((_, waiting, result)) = answers.pop_front()
+            {
+                waiting.tell(result);
+            }
+        };
+        self.room.log().enter(stored, tell_up_to).await;
+        for (_, waiting, result) in answers {
             waiting.tell(result);
         }
     }
@@ -278,7 +281,7 @@ impl Committer {
             let done = page.entries.last().is_none_or(|entry| entry.seq() >= page.head);
             self.seen = page.entries.last().map_or(self.seen, Entry::seq);
             let ours: Vec<_> = page.entries.iter().filter_map(|entry| self.found(entry)).collect();
-            self.room.log().enter(page.entries);
+            self.room.log().enter(page.entries, |_| {}).await;
             for (waiting, receipt) in ours {
                 waiting.tell(Ok(receipt));
             }

@@ -151,7 +151,7 @@ impl RoomLog {
                     if page.floor > head {
                         self.state.lock().jump(page.floor);
                     }
-                    self.enter(page.entries);
+                    self.enter(page.entries, |_| {}).await;
                 }
                 self.state.lock().compared = Some(now);
                 Ok(())
@@ -159,16 +159,38 @@ impl RoomLog {
             .await
     }
 
-    /// Takes in the log's next entries, and sends them to the members.
-    fn enter(&self, entries: Vec<Entry>) {
-        let entered = self.state.lock().enter(entries);
-        match entered {
-            Ok(lagging) => metrics::lagging(lagging),
-            Err(Missing) => {
-                tracing::error!(room = %self.id, "entries are missing before those that were stored");
-                self.break_up();
+    /// Takes in the log's next entries, and sends them to the members; says after each batch up to where that is done. Cancel
+    /// safe: what wasn't taken in is found in the log.
+    async fn enter(&self, entries: Vec<Entry>, sent: impl FnMut(u64)) {
+        if let Err(Missing) = self.enter_in_batches(entries, sent).await {
+            tracing::error!(room = %self.id, "entries are missing before those that were stored");
+            self.break_up();
+        }
+    }
+
+    async fn enter_in_batches(&self, entries: Vec<Entry>, mut sent: impl FnMut(u64)) -> Result<(), Missing> {
+        let unheard = self.state.lock().enter_unheard(&entries)?;
+        if unheard {
+            return Ok(());
+        }
+        // Half of what a member may have waiting: so there is a place while the batch before is being written.
+        let queue = self.engine.limits.send_queue;
+        let most = QueueLimit {
+            messages: queue.messages.div_ceil(2),
+            bytes: queue.bytes.div_ceil(2),
+        };
+        let mut batches = tail::batches(entries, most).peekable();
+        while let Some(batch) = batches.next() {
+            let last = batch.last().map(|(entry, _)| entry.seq());
+            let lagging = self.state.lock().enter(batch)?;
+            metrics::lagging(lagging);
+            last.into_iter().for_each(&mut sent);
+            if batches.peek().is_some() {
+                // The members' tasks were woken, and get their turn before the next.
+                tokio::task::yield_now().await;
             }
         }
+        Ok(())
     }
 
     /// The next piece for a member that is to see `next`: from memory if it is there, else from the store. Cancel safe.

@@ -146,30 +146,30 @@ impl LogState {
             .filter(|member| member.number == key.number)
     }
 
-    /// Takes in the log's next entries and sends them to all members that are not lagging. Those that are known already
-    /// are passed over. Returns how many members began to lag, or that entries are missing before these.
-    pub(crate) fn enter(&mut self, mut entries: Vec<Entry>) -> Result<usize, Missing> {
-        entries.retain(|entry| entry.seq() > self.head);
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return Ok(0);
-        };
-        if first.seq() != self.head + 1 {
-            return Err(Missing);
+    /// Takes in the log's next entries, of which nobody has to be told. False if there are members: then nothing was done.
+    pub(crate) fn enter_unheard(&mut self, entries: &[Entry]) -> Result<bool, Missing> {
+        if !self.members.is_empty() {
+            return Ok(false);
         }
-        self.head = last.seq();
-        self.changes += entries.iter().filter(|entry| entry.target().is_some()).count() as u64;
-        if self.members.is_empty() {
-            // Nobody to tell. Were entries left out in between, the tail would have a hole.
-            self.tail.clear();
+        let known = entries.partition_point(|entry| entry.seq() <= self.head);
+        self.advance(entries[known..].iter())?;
+        // Were entries left out in between, the tail would have a hole.
+        self.tail.clear();
+        Ok(true)
+    }
+
+    /// Takes in the log's next entries and sends them, as one batch, to all members that are not lagging. Those that are
+    /// known already are passed over. Returns how many members began to lag, or that entries are missing before these.
+    pub(crate) fn enter(&mut self, mut entries: Vec<(Entry, Frame)>) -> Result<usize, Missing> {
+        entries.retain(|(entry, _)| entry.seq() > self.head);
+        self.advance(entries.iter().map(|(entry, _)| entry))?;
+        if entries.is_empty() {
             return Ok(0);
         }
-        let mut frames = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let frame = Frame::of(&entry);
-            frames.push(frame.clone());
+        let batch = Arc::new(Batch::new(entries.iter().map(|(_, frame)| frame.clone()).collect()));
+        for (entry, frame) in entries {
             self.tail.push(entry, frame);
         }
-        let batch = Arc::new(Batch::new(frames));
         let mut lagging = 0;
         for (_, member) in &mut self.members {
             if !member.lagging && !member.session.outbox.push_batch(member.slot, &batch) {
@@ -178,6 +178,18 @@ impl LogState {
             }
         }
         Ok(lagging)
+    }
+
+    /// Moves the head behind these entries, none of which was known.
+    fn advance<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> Result<(), Missing> {
+        for entry in entries {
+            if entry.seq() != self.head + 1 {
+                return Err(Missing);
+            }
+            self.head = entry.seq();
+            self.changes += u64::from(entry.target().is_some());
+        }
+        Ok(())
     }
 
     /// Goes on behind entries that can't be had any more: members find the gap when they catch up.

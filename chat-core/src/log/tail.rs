@@ -36,6 +36,27 @@ impl Frame {
     }
 }
 
+/// Encodes entries, and divides them into batches within a limit, of at least one each.
+pub(super) fn batches(entries: Vec<Entry>, limit: QueueLimit) -> impl Iterator<Item = Vec<(Entry, Frame)>> {
+    let encoded = entries.into_iter().map(|entry| {
+        let frame = Frame::of(&entry);
+        (entry, frame)
+    });
+    let mut encoded = encoded.peekable();
+    std::iter::from_fn(move || {
+        let first = encoded.next()?;
+        let mut bytes = first.1.bytes.len();
+        let mut batch = vec![first];
+        while let Some(next) = encoded.next_if(|(_, frame)| {
+            bytes += frame.bytes.len();
+            batch.len() < limit.messages && bytes <= limit.bytes
+        }) {
+            batch.push(next);
+        }
+        Some(batch)
+    })
+}
+
 /// New entries of a room that go to all its members: at least one, without holes.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -296,6 +317,21 @@ mod tests {
         messages: 99,
         bytes: 1 << 20,
     };
+
+    #[test]
+    fn batches_keep_the_order_and_the_limit() {
+        let entries: Vec<Entry> = (1..=7).map(|seq| message(seq, "x")).collect();
+        let divided = |messages, bytes| -> Vec<Vec<u64>> {
+            batches(entries.clone(), QueueLimit { messages, bytes })
+                .map(|batch| batch.iter().map(|(entry, _)| entry.seq()).collect())
+                .collect()
+        };
+        assert_eq!(divided(3, 1 << 20), [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+        let two = 2 * Frame::of(&entries[0]).bytes.len();
+        assert_eq!(divided(9, two), [vec![1, 2], vec![3, 4], vec![5, 6], vec![7]]);
+        assert_eq!(divided(9, 1).len(), 7, "never less than one");
+        assert_eq!(batches(Vec::new(), ALL).count(), 0);
+    }
 
     #[test]
     fn holds_the_newest_within_its_limit() {

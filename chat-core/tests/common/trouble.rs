@@ -25,6 +25,8 @@ pub struct Troubled {
     /// Another writer takes the place first.
     pub append_loses_the_race: AtomicBool,
     rivals: AtomicU64,
+    /// How many appends were tried.
+    pub appends: AtomicUsize,
     /// Appends take so many milliseconds.
     pub append_ms: AtomicU64,
     /// Reads of the log, and of history, fail.
@@ -74,6 +76,7 @@ impl MessageStore for Troubled {
         self.store.rooms(after, limit).await
     }
     async fn append(&self, room: &RoomId, head: u64, entries: &[NewEntry]) -> Result<Appended, StoreError> {
+        self.appends.fetch_add(1, SeqCst);
         assert!(!self.append_panics.swap(false, SeqCst), "a store that panics");
         pause(&self.append_ms).await;
         if self.append_refuses.load(SeqCst) {
