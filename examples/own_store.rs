@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use roomcast_core::{
     Appended, Change, Epoch, Fingerprint, HistoryPage, HistoryRange, JsonObject, LogPage, MemoryStore, Message,
-    MessageId, MessageSearch, MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
-    StoreErrorKind, Timestamp, User, async_trait,
+    MessageId, MessageSearch, MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError,
+    StoreErrorKind, Timestamp, User, UserId, async_trait,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -183,6 +183,9 @@ impl MessageStore for FileStore {
     }
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.memory.message(room, id).await
+    }
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.memory.sent(room, user, nonce).await
     }
     async fn health(&self) -> Result<(), StoreError> {
         self.memory.health().await

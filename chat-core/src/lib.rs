@@ -100,6 +100,6 @@ pub use room::{Room, RoomAsUser};
 pub use session::Ended;
 pub use store::{
     Appended, Change, HistoryPage, HistoryRange, LogPage, MessageSearch, MessageStore, NewEntry, Outcome, PageLimit,
-    RoomHead, RoomInfo, StoreError, StoreErrorKind, search_words,
+    RoomHead, RoomInfo, Sent, StoreError, StoreErrorKind, search_words,
 };
 pub use time::{Clock, SystemClock, Timestamp};

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     Appended, Change, Deletion, Edit, Entry, Epoch, Fingerprint, HistoryPage, HistoryRange, JsonObject, LogPage,
     MAX_SEQ, Message, MessageId, MessageSearch, MessageStore, NewEntry, Nonce, Outcome, PageLimit, RoomHead, RoomId,
-    RoomInfo, StoreError, StoreErrorKind, Timestamp, User, UserId, search_words,
+    RoomInfo, Sent, StoreError, StoreErrorKind, Timestamp, User, UserId, search_words,
 };
 
 /// A [`MessageStore`] that keeps the rooms' logs in memory. They are gone when it is dropped or closed.
@@ -145,6 +145,13 @@ impl MessageStore for MemoryStore {
         let Some(log) = self.find(room)? else { return Ok(None) };
         let log = log.lock();
         Ok(log.messages.get(&id).and_then(|seq| log.said(*seq)).cloned())
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        let Some(log) = self.find(room)? else { return Ok(None) };
+        let log = log.lock();
+        let seq = log.nonces.get(&(user.clone(), nonce.clone()));
+        Ok(seq.and_then(|seq| log.sent(*seq)))
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -328,11 +335,21 @@ impl Log {
 
     /// What to answer to a nonce that the message at this place was sent with.
     fn repeated(&self, seq: u64, fingerprint: Fingerprint) -> Outcome {
-        match &self.entries[self.index_of(seq)] {
-            Slot::Message(message, Some((_, first))) if *first == fingerprint => {
-                Outcome::Duplicate { id: message.id, seq }
-            }
+        match self.sent(seq) {
+            Some(first) if first.fingerprint == fingerprint => Outcome::Duplicate { id: first.id, seq },
             _ => Outcome::NonceConflict,
+        }
+    }
+
+    /// The message at this place, which was sent with a nonce.
+    fn sent(&self, seq: u64) -> Option<Sent> {
+        match self.entries.get(self.index_of(seq))? {
+            Slot::Message(message, Some((_, fingerprint))) => Some(Sent {
+                id: message.id,
+                seq,
+                fingerprint: *fingerprint,
+            }),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Entry, Epoch, Fingerprint, JsonObject, Message, MessageId, Nonce, RoomId, Timestamp, User};
+use crate::{Entry, Epoch, Fingerprint, JsonObject, Message, MessageId, Nonce, RoomId, Timestamp, User, UserId};
 
 /// Where rooms' logs are kept. **The store is the truth about order; everything else is a hint.**
 ///
@@ -76,6 +76,10 @@ pub trait MessageStore: Send + Sync + 'static {
 
     /// One message as it now is, or its tombstone; `None` if the log has no message of this id (any longer).
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError>;
+
+    /// Which message the user sent in this room with this nonce; `None` if the log has none such (any longer). A tombstone
+    /// counts. The hub asks when a message is refused: if it was stored before, its sender gets the first acknowledgement.
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError>;
 
     /// Whether the store could serve now; cheap enough to be asked every second.
     async fn health(&self) -> Result<(), StoreError>;
@@ -211,6 +215,17 @@ pub enum Outcome {
     NoTarget,
 }
 
+/// A message that was sent with a nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The message.
+    pub id: MessageId,
+    /// Its place.
+    pub seq: u64,
+    /// What it was told from others by.
+    pub fingerprint: Fingerprint,
+}
+
 /// How much a page may hold: reading stops at whichever bound is met first, but never before one entry (even if a bound
 /// is 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,6 +349,9 @@ impl<S: MessageStore + ?Sized> MessageStore for Arc<S> {
     }
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         (**self).message(room, id).await
+    }
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        (**self).sent(room, user, nonce).await
     }
     async fn health(&self) -> Result<(), StoreError> {
         (**self).health().await

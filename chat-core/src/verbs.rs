@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::bugs::bug;
 use crate::engine::{Engine, RoomLease};
-use crate::log::{Receipt, Sender, Submission, store_failed};
+use crate::log::{Receipt, Sender, Submission, nonce_conflict, store_failed};
 use crate::{
-    Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
-    User, weight,
+    Change, Denied, Draft, ErrorCode, Fingerprint, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Nonce,
+    Refusal, RoomId, Start, User, weight,
 };
 
 impl Engine {
@@ -69,27 +69,11 @@ impl Engine {
 
     /// The user sends a message, whose draft was checked: asks the policy, unless it is the server's own, and queues it.
     pub(crate) async fn send(&self, room: &RoomLease, user: &User, mut draft: Draft, own: bool, sender: Sender) {
-        let fingerprint = draft.nonce.as_ref().map(|_| draft.fingerprint());
-        if let (Some(nonce), Some(fingerprint)) = (&draft.nonce, fingerprint) {
-            // What was stored is acknowledged again, even if it couldn't be sent now: because the message that it answers is
-            // gone meanwhile, say, or the user was faster than the policy likes.
-            match room.log().repeated(user.id(), nonce, fingerprint).await {
-                Ok(Some(Message { id, seq, .. })) => {
-                    return sender.tell(Ok(Receipt {
-                        id,
-                        seq,
-                        duplicate: true,
-                    }));
-                }
-                Ok(None) => {}
-                Err(error) => return sender.tell(Err(store_failed(&room.log().id, &error))),
-            }
-        }
-        let ready = async {
+        // Of what was asked for, before the policy changes it.
+        let nonce = draft.nonce.clone().map(|nonce| (nonce, draft.fingerprint()));
+        let allowed = async {
             if !own {
-                let nonce = draft.nonce.clone();
                 self.ask(self.policy.send(user, &room.log().id, &mut draft)).await?;
-                draft.nonce = nonce;
                 self.check_draft(&draft)?;
             }
             if let Some(id) = draft.reply_to
@@ -100,15 +84,43 @@ impl Engine {
                     "reply_to names no message of this room",
                 ));
             }
-            let nonce = draft.nonce.take().zip(fingerprint);
-            Ok(Change::Message {
-                content: draft.content,
-                data: draft.data,
-                reply_to: draft.reply_to,
-                nonce,
-            })
+            Ok(())
         };
-        self.submit(room, user, ready.await, sender).await;
+        if let Err(refusal) = allowed.await {
+            return sender.tell(self.sent_before(room, user, nonce, refusal).await);
+        }
+        let message = Change::Message {
+            content: draft.content,
+            data: draft.data,
+            reply_to: draft.reply_to,
+            nonce,
+        };
+        self.submit(room, user, Ok(message), sender).await;
+    }
+
+    /// The answer to a message that is refused. What was stored is acknowledged again, even if it couldn't be sent now: because
+    /// the message that it answers is gone meanwhile, say, or the user was faster than the policy likes.
+    async fn sent_before(
+        &self,
+        room: &RoomLease,
+        user: &User,
+        nonce: Option<(Nonce, Fingerprint)>,
+        refusal: Refusal,
+    ) -> Result<Receipt, Refusal> {
+        let Some((nonce, fingerprint)) = nonce else {
+            return Err(refusal);
+        };
+        let log = room.log();
+        match log.sent(user.id(), &nonce).await {
+            Ok(Some(sent)) if sent.fingerprint == fingerprint => Ok(Receipt {
+                id: sent.id,
+                seq: sent.seq,
+                duplicate: true,
+            }),
+            Ok(Some(_)) => Err(nonce_conflict()),
+            Ok(None) => Err(refusal),
+            Err(error) => Err(store_failed(&log.id, &error)),
+        }
     }
 
     /// The user changes a message. The content was checked.

@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, user, v1};
 use roomcast_core::{
-    Appended, Client, Denied, Draft, Epoch, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore, Message,
-    MessageId, MessageStore, NewEntry, OpenPolicy, PageLimit, Policy, QueueLimit, RoomHead, RoomId, RoomInfo, Start,
-    StoreError, StoreErrorKind, User,
+    Appended, Client, Denied, Draft, Epoch, ErrorCode, HistoryPage, HistoryRange, Hub, Limits, LogPage, MemoryStore,
+    Message, MessageId, MessageStore, NewEntry, Nonce, OpenPolicy, PageLimit, Policy, QueueLimit, RoomHead, RoomId,
+    RoomInfo, Sent, Start, StoreError, StoreErrorKind, User, UserId,
 };
 use serde_json::json;
 
@@ -272,13 +272,12 @@ async fn a_nonce_makes_a_send_repeatable() {
 /// She sends the answer again: it is stored already, so there is nothing to refuse.
 #[tokio::test(start_paused = true)]
 async fn a_repeated_nonce_gets_the_first_ack_though_it_could_not_be_sent_now() {
-    let hub = Hub::builder(MemoryStore::with_retention(2), OncePerUser::default())
-        .limits(unlimited())
-        .build()
-        .unwrap();
-    // Rooms that nobody is in are forgotten.
-    let mut bob = Peer::connect(&hub, v1("bob", "r"));
-    bob.frame_of("hello").await;
+    let (store, policy) = (Arc::new(MemoryStore::with_retention(2)), OncePerUser::default());
+    let start = || {
+        let hub = Hub::builder(store.clone(), policy.clone()).limits(unlimited());
+        hub.build().unwrap()
+    };
+    let hub = start();
     let question = hub
         .publish(&room("r"), &user("bot"), Draft::text("question"))
         .await
@@ -289,16 +288,24 @@ async fn a_repeated_nonce_gets_the_first_ack_though_it_could_not_be_sent_now() {
     let as_ann = hub.room(room("r")).as_user(user("ann"));
     let first = as_ann.send(answer.clone()).await.unwrap();
     publish(&hub, "r", 1).await;
-    let again = as_ann.send(answer.clone()).await.unwrap();
-    assert_eq!((again.id, again.seq, again.duplicate), (first.id, first.seq, true));
-    // Another one is refused as it should be.
-    answer.nonce = Some("m".parse().unwrap());
-    as_ann.send(answer).await.unwrap_err();
+    // The same hub, and another one.
+    for hub in [hub, start()] {
+        let as_ann = hub.room(room("r")).as_user(user("ann"));
+        let again = as_ann.send(answer.clone()).await.unwrap();
+        assert_eq!((again.id, again.seq, again.duplicate), (first.id, first.seq, true));
+        // Other messages are refused as they should be.
+        let mut other = answer.clone();
+        other.nonce = Some("m".parse().unwrap());
+        assert_eq!(as_ann.send(other).await.unwrap_err().code, ErrorCode::Forbidden);
+        let mut other = answer.clone();
+        other.content = Some("another answer".into());
+        assert_eq!(as_ann.send(other).await.unwrap_err().code, ErrorCode::NonceConflict);
+    }
 }
 
 /// A policy that lets each user speak once.
-#[derive(Default)]
-struct OncePerUser(std::sync::Mutex<Vec<User>>);
+#[derive(Default, Clone)]
+struct OncePerUser(Arc<std::sync::Mutex<Vec<User>>>);
 
 #[async_trait]
 impl Policy for OncePerUser {
@@ -388,6 +395,9 @@ macro_rules! delegate {
             }
             async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
                 self.0.message(room, id).await
+            }
+            async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+                self.0.sent(room, user, nonce).await
             }
             async fn health(&self) -> Result<(), StoreError> {
                 self.0.health().await

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use mongodb::bson::{Document, Uuid, doc};
 use roomcast_core::{
-    Entry, HistoryPage, HistoryRange, LogPage, Message, MessageId, PageLimit, RoomHead, RoomId, StoreError,
+    Entry, Fingerprint, HistoryPage, HistoryRange, LogPage, Message, MessageId, Nonce, PageLimit, RoomHead, RoomId,
+    Sent, StoreError, UserId,
 };
 
 use crate::database::{Database, next};
-use crate::document::{EntryDocument, number, uuid};
+use crate::document::{EntryDocument, message_id, number, uuid};
 use crate::error::{damaged, unavailable};
 
 /// How often a page is read again because retention removed its beginning meanwhile.
@@ -111,6 +112,27 @@ impl Database {
         };
         let found = self.page(filter, 1, PageLimit::entries(1)).await?.pop();
         found.map(|document| document.into_message(room)).transpose()
+    }
+
+    pub(crate) async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        let Some(RoomHead { floor, .. }) = self.head(room).await? else {
+            return Ok(None);
+        };
+        let filter = doc! {"room_id": room.as_str(), "user.id": user.as_str(), "nonce": nonce.as_str()};
+        let Some(document) = self.page(filter, 1, PageLimit::entries(1)).await?.pop() else {
+            return Ok(None);
+        };
+        let seq = document.place()?;
+        if seq <= floor {
+            return Ok(None);
+        }
+        let print = document.fingerprint;
+        let print = print.ok_or_else(|| damaged("a message has a nonce, but no fingerprint"))?;
+        Ok(Some(Sent {
+            id: message_id(document.id),
+            seq,
+            fingerprint: Fingerprint::from_u128(u128::from_be_bytes(print.bytes())),
+        }))
     }
 
     /// The documents of this filter in the order of seq: as many as the limit allows, and the one that has no place within

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageSearch, MessageStore, NewEntry,
-    PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
+    Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, UserId,
 };
 
 use crate::append::{self, Heads};
@@ -118,6 +118,10 @@ impl MessageStore for MongoStore {
 
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.open()?.database.message(room, id).await
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.open()?.database.sent(room, user, nonce).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Change, Clock, Epoch, HistoryPage, HistoryRange, IdSource, LogPage, MemoryStore, Message, MessageId,
-    MessageStore, NewEntry, Nonce, Outcome, PageLimit, RoomHead, RoomId, RoomInfo, StoreError, StoreErrorKind, User,
+    MessageStore, NewEntry, Nonce, Outcome, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind,
+    User, UserId,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -436,6 +437,10 @@ impl MessageStore for Handle {
 
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.read(self.world.disk.log.message(room, id)).await
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.read(self.world.disk.log.sent(room, user, nonce)).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

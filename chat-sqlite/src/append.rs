@@ -1,18 +1,14 @@
 //! The writes to a room, within the transaction that the writer has begun.
 
 use roomcast_core::{
-    Appended, Change, Epoch, Fingerprint, MAX_SEQ, MessageId, NewEntry, Outcome, RoomHead, RoomId, StoreError,
+    Appended, Change, Epoch, Fingerprint, MAX_SEQ, MessageId, NewEntry, Nonce, Outcome, RoomHead, RoomId, StoreError,
 };
 use rusqlite::{Connection, Params};
 
 use crate::error::{failed, refused};
-use crate::read::{find, query};
+use crate::read::{self, find, query};
 use crate::row;
 use crate::words::Changes;
-
-/// The message of a nonce. The user's nonces in a room are unique, so there is one row at most.
-pub(crate) const REPEATED: &str =
-    "SELECT id, seq, fingerprint FROM entries WHERE room = ?1 AND user_id = ?2 AND nonce = ?3";
 
 /// A message that can be changed.
 pub(crate) const TARGET: &str =
@@ -97,7 +93,7 @@ fn add(
             nonce,
         } => {
             if let Some((nonce, fingerprint)) = nonce
-                && let Some(outcome) = repeated(connection, room, entry, nonce.as_str(), *fingerprint)?
+                && let Some(outcome) = repeated(connection, room, entry, nonce, *fingerprint)?
             {
                 return Ok(outcome);
             }
@@ -156,23 +152,20 @@ fn repeated(
     connection: &Connection,
     room: i64,
     entry: &NewEntry,
-    nonce: &str,
+    nonce: &Nonce,
     fingerprint: Fingerprint,
 ) -> Result<Option<Outcome>, StoreError> {
-    query(connection, REPEATED, (room, entry.user.id().as_str(), nonce), |rows| {
-        let Some(found) = rows.next().map_err(unwritten)? else {
-            return Ok(None);
-        };
-        let first: [u8; 16] = row::get(found, 2)?;
-        Ok(Some(if first == fingerprint.as_u128().to_be_bytes() {
+    let first = read::sent_in(connection, room, entry.user.id(), nonce)?;
+    Ok(first.map(|first| {
+        if first.fingerprint == fingerprint {
             Outcome::Duplicate {
-                id: row::id(found, 0)?,
-                seq: row::get(found, 1)?,
+                id: first.id,
+                seq: first.seq,
             }
         } else {
             Outcome::NonceConflict
-        }))
-    })
+        }
+    }))
 }
 
 /// The message that an edit or a deletion is about.

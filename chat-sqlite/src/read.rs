@@ -1,7 +1,8 @@
 //! The reads. Each is one transaction, and so sees one moment.
 
 use roomcast_core::{
-    Entry, HistoryPage, HistoryRange, LogPage, Message, MessageId, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
+    Entry, Fingerprint, HistoryPage, HistoryRange, LogPage, Message, MessageId, Nonce, PageLimit, RoomHead, RoomId,
+    RoomInfo, Sent, StoreError, UserId,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Rows, Statement};
 
@@ -158,6 +159,40 @@ pub(crate) fn message(connection: &Connection, room: &RoomId, id: MessageId) -> 
     })
 }
 
+pub(crate) fn sent(
+    connection: &Connection,
+    room: &RoomId,
+    user: &UserId,
+    nonce: &Nonce,
+) -> Result<Option<Sent>, StoreError> {
+    let moment = connection.unchecked_transaction().map_err(unread)?;
+    match find(&moment, room)? {
+        Some(RoomRow { key, .. }) => sent_in(&moment, key, user, nonce),
+        None => Ok(None),
+    }
+}
+
+/// The message of a nonce. The user's nonces in a room are unique, so there is one row at most.
+const SENT: &str = "SELECT id, seq, fingerprint FROM entries WHERE room = ?1 AND user_id = ?2 AND nonce = ?3";
+
+pub(crate) fn sent_in(
+    connection: &Connection,
+    room: i64,
+    user: &UserId,
+    nonce: &Nonce,
+) -> Result<Option<Sent>, StoreError> {
+    query(connection, SENT, (room, user.as_str(), nonce.as_str()), |rows| {
+        let Some(found) = rows.next().map_err(unread)? else {
+            return Ok(None);
+        };
+        Ok(Some(Sent {
+            id: row::id(found, 0)?,
+            seq: row::get(found, 1)?,
+            fingerprint: Fingerprint::from_u128(u128::from_be_bytes(row::get(found, 2)?)),
+        }))
+    })
+}
+
 pub(crate) fn head(connection: &Connection, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
     Ok(find(connection, room)?.map(|row| row.head))
 }
@@ -189,7 +224,7 @@ mod tests {
             message_sql(),
             search::BOUND.to_owned(),
             retention::OLD.to_owned(),
-            append::REPEATED.to_owned(),
+            SENT.to_owned(),
             append::TARGET.to_owned(),
         ];
         for sql in statements {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageSearch, MessageStore, NewEntry,
-    PageLimit, RoomHead, RoomId, RoomInfo, StoreError, StoreErrorKind,
+    Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind, UserId,
 };
 use rusqlite::Connection;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -258,6 +258,12 @@ impl MessageStore for SqliteStore {
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         let room = room.clone();
         self.read(move |connection| read::message(connection, &room, id)).await
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        let (room, user, nonce) = (room.clone(), user.clone(), nonce.clone());
+        self.read(move |connection| read::sent(connection, &room, &user, &nonce))
+            .await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

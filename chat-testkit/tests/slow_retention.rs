@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, MemoryStore, Message, MessageId, MessageSearch, MessageStore,
-    NewEntry, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
+    NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, UserId,
 };
 use roomcast_testkit::store::{self, Check};
 use roomcast_testkit::{StoreHarness, async_trait, run};
@@ -71,6 +71,15 @@ impl MessageStore for Creeping {
         let floor = self.creep(room).await?.map_or(0, |head| head.floor);
         let message = self.inner.message(room, id).await?;
         Ok(message.filter(|message| message.seq > floor))
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        let floor = self.creep(room).await?.map_or(0, |head| head.floor);
+        Ok(self
+            .inner
+            .sent(room, user, nonce)
+            .await?
+            .filter(|sent| sent.seq > floor))
     }
 
     async fn health(&self) -> Result<(), StoreError> {

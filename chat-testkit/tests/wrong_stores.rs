@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Change, Entry, Epoch, HistoryPage, HistoryRange, LogPage, MemoryStore, Message, MessageId, MessageSearch,
-    MessageStore, NewEntry, PageLimit, RoomHead, RoomId, RoomInfo, StoreError,
+    MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, UserId,
 };
 use roomcast_testkit::{StoreHarness, async_trait, run, store};
 
@@ -20,6 +20,8 @@ enum Mistake {
     ComparesTooEarly,
     /// Looks for nonces no longer back than the batch.
     ForgetsNonces,
+    /// Knows the nonces of what was deleted no longer.
+    ForgetsDeletedNonces,
     /// Folds the case of nonces, as a collation does.
     FoldsNonces,
     /// An edit entry keeps the text that it came with.
@@ -230,6 +232,15 @@ impl MessageStore for Wrong {
         Ok(self.inner.message(room, id).await?.map(|message| self.shown(message)))
     }
 
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        let Some(sent) = self.inner.sent(room, user, nonce).await? else {
+            return Ok(None);
+        };
+        let message = self.inner.message(room, sent.id).await?;
+        let deleted = message.is_some_and(|message| message.deleted);
+        Ok((!deleted || self.mistake != Mistake::ForgetsDeletedNonces).then_some(sent))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         self.inner.health().await
     }
@@ -330,11 +341,13 @@ found! {
         a_nonce_is_stored_once_in_a_race
         a_repeated_nonce_gets_the_first_place
         a_nonce_with_other_content_conflicts
+        nonces_belong_to_a_user_and_a_room
         nonces_are_compared_exactly
         a_tombstone_keeps_its_nonce
         what_is_not_stored_takes_no_number
         a_dropped_append_leaves_a_prefix
     ];
+    forgotten_nonces_of_tombstones_are_found: ForgetsDeletedNonces [a_tombstone_keeps_its_nonce];
     folded_nonces_are_found: FoldsNonces [nonces_are_compared_exactly];
     edits_that_keep_their_text_are_found: EditsKeepTheirText [
         an_edit_shows_in_every_reading

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::RoomLog;
-use super::submission::{Receipt, Sender, Submission, subject, unavailable};
+use super::submission::{Receipt, Sender, Submission, nonce_conflict, subject, unavailable};
 use crate::bugs::bug;
 use crate::engine::{Chain, RoomLease};
 use crate::{
@@ -241,10 +241,7 @@ impl Committer {
                     seq,
                     duplicate: id != entry.id,
                 }),
-                Outcome::NonceConflict => Err(Refusal::new(
-                    ErrorCode::NonceConflict,
-                    "the nonce was used for another message",
-                )),
+                Outcome::NonceConflict => Err(nonce_conflict()),
                 Outcome::NoTarget => Err(Refusal::new(ErrorCode::NotFound, "there is no such message")),
             };
             answers.push_back((head, waiting, result));

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 pub use submission::Receipt;
-pub(crate) use submission::{Sender, Submission, unavailable};
+pub(crate) use submission::{Sender, Submission, nonce_conflict, unavailable};
 pub(crate) use tail::{Batch, Frame};
 
 use crate::bugs::bug;
@@ -23,8 +23,8 @@ use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::{
-    CloseCode, Entry, Epoch, Fingerprint, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit,
-    QueueLimit, Refusal, RoomId, StoreError, StoreErrorKind, UserId, metrics,
+    CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit, QueueLimit, Refusal,
+    RoomId, Sent, StoreError, StoreErrorKind, UserId, metrics,
 };
 pub(crate) use state::MemberKey;
 use state::{CatchUp, LogState, Missing, Offered};
@@ -361,20 +361,9 @@ impl RoomLog {
         Ok(start)
     }
 
-    /// The message that was stored here lately for this user's nonce and content.
-    pub(crate) async fn repeated(
-        &self,
-        user: &UserId,
-        nonce: &Nonce,
-        fingerprint: Fingerprint,
-    ) -> Result<Option<Message>, StoreError> {
-        let queued = self.state.lock().queued_as(user, nonce, fingerprint);
-        for id in queued {
-            if let Some(message) = self.message(id).await? {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
+    /// Which message was stored for this user's nonce.
+    pub(crate) async fn sent(&self, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.engine.read(self.engine.store.sent(&self.id, user, nonce)).await
     }
 
     /// A message as it now is.

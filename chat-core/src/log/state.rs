@@ -10,7 +10,7 @@ use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
 use crate::bugs::bug;
 use crate::session::Session;
-use crate::{Change, Entry, Fingerprint, MessageId, Nonce, QueueLimit, UserId};
+use crate::{Entry, QueueLimit};
 
 /// By which a room knows a member, and can tell it from one that got its place after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,6 @@ pub(crate) struct LogState {
     joined: u64,
     /// Rises with every edit and deletion, so that what was read from the store before is known to be out of date.
     pub(crate) changes: u64,
-    /// The latest nonces, and under which ids their messages were queued.
-    nonces: VecDeque<Queued>,
     /// What waits for its commit.
     queue: VecDeque<Submission>,
     queue_bytes: usize,
@@ -55,18 +53,6 @@ pub(crate) struct LogState {
     /// Whether the room can't go on, since the store contradicts what was told to members.
     pub(crate) broken: bool,
 }
-
-/// A message that was queued with a nonce. Whether it was stored, the store knows.
-#[derive(Debug)]
-struct Queued {
-    user: UserId,
-    nonce: Nonce,
-    fingerprint: Fingerprint,
-    id: MessageId,
-}
-
-/// How many nonces a room remembers.
-const NONCES: usize = 256;
 
 /// Entries are missing between what is known and what came.
 #[derive(Debug)]
@@ -104,7 +90,6 @@ impl LogState {
             members: Slab::new(),
             joined: 0,
             changes: 0,
-            nonces: VecDeque::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
             committing: false,
@@ -225,15 +210,6 @@ impl LogState {
         }
     }
 
-    /// Under which ids a message was queued here lately, by this user with this nonce and content.
-    pub(crate) fn queued_as(&self, user: &UserId, nonce: &Nonce, fingerprint: Fingerprint) -> Vec<MessageId> {
-        self.nonces
-            .iter()
-            .filter(|queued| queued.nonce == *nonce && queued.user == *user && queued.fingerprint == fingerprint)
-            .map(|queued| queued.id)
-            .collect()
-    }
-
     /// Queues a message for its commit.
     pub(crate) fn offer(&mut self, submission: Submission, limit: QueueLimit) -> Offered {
         if self.broken {
@@ -245,21 +221,6 @@ impl LogState {
             return Offered::Full(submission);
         }
         self.queue_bytes += submission.bytes;
-        if let Change::Message {
-            nonce: Some((nonce, fingerprint)),
-            ..
-        } = &submission.entry.change
-        {
-            if self.nonces.len() == NONCES {
-                self.nonces.pop_front();
-            }
-            self.nonces.push_back(Queued {
-                user: submission.entry.user.id().clone(),
-                nonce: nonce.clone(),
-                fingerprint: *fingerprint,
-                id: submission.entry.id,
-            });
-        }
         self.queue.push_back(submission);
         if std::mem::replace(&mut self.committing, true) {
             Offered::Queued

@@ -109,6 +109,11 @@ pub(crate) fn unavailable() -> Refusal {
     .retry_after(std::time::Duration::from_secs(1))
 }
 
+/// The nonce stands for another message.
+pub(crate) fn nonce_conflict() -> Refusal {
+    Refusal::new(ErrorCode::NonceConflict, "the nonce was used for another message")
+}
+
 /// The message that the sender is told about.
 pub(crate) fn subject(entry: &NewEntry) -> MessageId {
     match &entry.change {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use roomcast_core::{
     Appended, Change, Epoch, HistoryPage, HistoryRange, LogPage, MemoryStore, Message, MessageId, MessageStore,
-    NewEntry, PageLimit, RoomHead, RoomId, RoomInfo, StoreError, StoreErrorKind,
+    NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind, UserId,
 };
 
 pub struct Picky {
@@ -52,6 +52,10 @@ impl MessageStore for Picky {
 
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.store.message(room, id).await
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.store.sent(room, user, nonce).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, MemoryStore, Message, MessageId, MessageStore, NewEntry,
-    PageLimit, RoomHead, RoomId, RoomInfo, StoreError, StoreErrorKind,
+    Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind, UserId,
 };
 
 /// A store with switches.
@@ -113,6 +113,9 @@ impl MessageStore for Troubled {
     }
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.store.message(room, id).await
+    }
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.store.sent(room, user, nonce).await
     }
     async fn health(&self) -> Result<(), StoreError> {
         self.store.health().await

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{
-    Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageStore, NewEntry, PageLimit,
-    RoomHead, RoomId, RoomInfo, StoreError,
+    Appended, Epoch, HistoryPage, HistoryRange, LogPage, Message, MessageId, MessageStore, NewEntry, Nonce, PageLimit,
+    RoomHead, RoomId, RoomInfo, Sent, StoreError, UserId,
 };
 
 /// Passes everything on.
@@ -86,6 +86,11 @@ impl<S: MessageStore> MessageStore for Counted<S> {
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.counts.count("message");
         self.inner.message(room, id).await
+    }
+
+    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
+        self.counts.count("sent");
+        self.inner.sent(room, user, nonce).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Opening, closing, and what lasts.
 
-use roomcast_core::{HistoryRange, MessageId, PageLimit};
+use roomcast_core::{HistoryRange, MessageId, Nonce, PageLimit};
 
 use super::make::*;
 use crate::StoreHarness;
@@ -27,6 +27,8 @@ pub async fn a_closed_store_refuses(harness: &dyn StoreHarness) {
     assert_refused("log", store.log(&room, 0, PageLimit::entries(9)).await);
     assert_refused("history", store.history(&room, HistoryRange::Newest, 9).await);
     assert_refused("message", store.message(&room, MessageId::from_u128(1)).await);
+    let nonce = Nonce::new("n").unwrap();
+    assert_refused("sent", store.sent(&room, user("ann").id(), &nonce).await);
     if let Some(search) = store.search() {
         assert_refused("search", search.search(&room, "hi", None, 9).await);
     }

@@ -75,6 +75,7 @@ macro_rules! __store_checks {
             a_nonce_is_stored_once_in_a_race
             writers_of_different_rooms_never_conflict
             a_repeated_nonce_gets_the_first_place
+            a_nonce_tells_which_message_it_sent
             a_nonce_with_other_content_conflicts
             nonces_count_within_one_append
             nonces_belong_to_a_user_and_a_room

@@ -1,9 +1,35 @@
 //! Sends that may be repeated.
 
-use roomcast_core::{MessageStore, NewEntry, Outcome, RoomId, User, UserName};
+use roomcast_core::{Change, MessageStore, NewEntry, Nonce, Outcome, RoomId, Sent, User, UserName};
 
 use super::make::*;
 use crate::StoreHarness;
+
+/// Which message ann sent with this nonce.
+async fn sent(store: &dyn MessageStore, room: &RoomId, nonce: &str) -> Option<Sent> {
+    sent_by(store, room, "ann", nonce).await
+}
+
+async fn sent_by(store: &dyn MessageStore, room: &RoomId, name: &str, nonce: &str) -> Option<Sent> {
+    let nonce = Nonce::new(nonce).unwrap();
+    store.sent(room, user(name).id(), &nonce).await.unwrap()
+}
+
+/// What `sent` tells of this entry, which has a nonce and stands at this place.
+fn known(entry: &NewEntry, seq: u64) -> Option<Sent> {
+    let Change::Message {
+        nonce: Some((_, fingerprint)),
+        ..
+    } = entry.change
+    else {
+        panic!("{entry:?} has no nonce");
+    };
+    Some(Sent {
+        id: entry.id,
+        seq,
+        fingerprint,
+    })
+}
 
 async fn one(store: &dyn MessageStore, room: &RoomId, entry: NewEntry) -> Outcome {
     append(store, room, &[entry]).await[0]
@@ -27,6 +53,17 @@ pub async fn a_repeated_nonce_gets_the_first_place(harness: &dyn StoreHarness) {
     let mut renamed = say_once("hi", "n");
     renamed.user = User::new(renamed.user.id().clone(), UserName::new("Ann B.").unwrap());
     assert_eq!(one(&*store, &room, renamed).await, duplicate);
+}
+
+/// A nonce tells which message it was sent with, whatever became of it, and whatever else was offered with the nonce since.
+pub async fn a_nonce_tells_which_message_it_sent(harness: &dyn StoreHarness) {
+    let store = harness.open().await;
+    let first = say_once("hi", "n");
+    let room = filled(&*store, "r", &[say("before"), first.clone(), say_once("ho", "m")]).await;
+    assert_eq!(sent(&*store, &room, "n").await, known(&first, 2));
+    assert_eq!(sent(&*store, &room, "other").await, None);
+    append(&*store, &room, &[say_once("ho", "n"), edit(first.id, "ho")]).await;
+    assert_eq!(sent(&*store, &room, "n").await, known(&first, 2));
 }
 
 /// A nonce that comes again with another fingerprint is a conflict, and nothing is stored.
@@ -83,7 +120,15 @@ pub async fn nonces_belong_to_a_user_and_a_room(harness: &dyn StoreHarness) {
             "{name}"
         );
     }
-    assert_eq!(one(&*store, &other, say_once("hi", "n")).await, stored(1));
+    assert_eq!(sent_by(&*store, &room, "cid", "n").await, None);
+    assert_eq!(sent(&*store, &other, "n").await, None);
+    let there = say_once("hi", "n");
+    assert_eq!(one(&*store, &other, there.clone()).await, stored(1));
+    assert_eq!(sent(&*store, &other, "n").await, known(&there, 1));
+    for (seq, name) in (1..).zip(["ann", "bob", "Ann", "ann ", "an", "annn"]) {
+        let found = sent_by(&*store, &room, name, "n").await;
+        assert_eq!(found.map(|sent| sent.seq), Some(seq), "{name}");
+    }
 }
 
 /// Nonces are compared exactly: no folding of case, no trimming, no normal forms, no end at a NUL.
@@ -128,6 +173,8 @@ pub async fn nonces_are_compared_exactly(harness: &dyn StoreHarness) {
         stored(names.len() as u64 + 1)
     );
     for (seq, name) in (1..).zip(names) {
+        let found = sent(&*store, &room, name).await;
+        assert_eq!(found.map(|sent| sent.seq), Some(seq), "{name:?}");
         let again = one(&*store, &room, say_once("hi", name)).await;
         assert!(
             matches!(again, Outcome::Duplicate { seq: first, .. } if first == seq),
@@ -144,6 +191,7 @@ pub async fn a_tombstone_keeps_its_nonce(harness: &dyn StoreHarness) {
     let duplicate = Outcome::Duplicate { id: first.id, seq: 1 };
     assert_eq!(one(&*store, &room, say_once("hi", "n")).await, duplicate);
     assert_eq!(one(&*store, &room, say_once("ho", "n")).await, Outcome::NonceConflict);
+    assert_eq!(sent(&*store, &room, "n").await, known(&first, 1));
     assert_eq!(whole_log(&*store, &room).await.len(), 2);
 }
 
@@ -156,6 +204,7 @@ pub async fn nonces_outlive_a_restart(harness: &dyn StoreHarness) {
     drop(store);
     let Some(store) = harness.reopen().await else { return };
     for (seq, entry, nonce) in [(1, kept, "kept"), (2, gone, "gone")] {
+        assert_eq!(sent(&*store, &room, nonce).await, known(&entry, seq));
         let duplicate = Outcome::Duplicate { id: entry.id, seq };
         assert_eq!(one(&*store, &room, say_once("hi", nonce)).await, duplicate);
         assert_eq!(one(&*store, &room, say_once("ho", nonce)).await, Outcome::NonceConflict);

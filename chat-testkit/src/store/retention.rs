@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomcast_core::{Entry, HistoryRange, MessageStore, Outcome, PageLimit, RoomHead, RoomId};
+use roomcast_core::{Entry, HistoryRange, MessageStore, Nonce, Outcome, PageLimit, RoomHead, RoomId};
 
 use super::make::*;
 use crate::StoreHarness;
@@ -67,6 +67,8 @@ pub async fn what_retention_removed_is_forgotten(harness: &dyn StoreHarness) {
     }
     let RoomHead { head, floor, .. } = until_removed(&*store, &room, 40).await;
     assert_eq!(store.message(&room, first.id).await.unwrap(), None);
+    let nonce = Nonce::new("n").unwrap();
+    assert_eq!(store.sent(&room, user("ann").id(), &nonce).await.unwrap(), None);
     let page = store.history(&room, HistoryRange::After(0), 1).await.unwrap();
     assert!(page.more && page.messages[0].seq > floor);
     let page = store.history(&room, HistoryRange::Newest, 1000).await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use roomcast_core::{HistoryPage, HistoryRange, LogPage, MessageId, PageLimit, RoomHead, RoomId};
+use roomcast_core::{HistoryPage, HistoryRange, LogPage, MessageId, Nonce, PageLimit, RoomHead, RoomId};
 
 use super::make::*;
 use crate::StoreHarness;
@@ -70,6 +70,8 @@ pub async fn an_unknown_room_is_empty_and_takes_nothing(harness: &dyn StoreHarne
         assert_eq!(store.history(&room, range, 9).await.unwrap(), nothing);
     }
     assert_eq!(store.message(&room, MessageId::from_u128(1)).await.unwrap(), None);
+    let nonce = Nonce::new("n").unwrap();
+    assert_eq!(store.sent(&room, user("ann").id(), &nonce).await.unwrap(), None);
     for expected in [0, 1] {
         assert_refused(
             "an append to no room",
