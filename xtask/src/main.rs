@@ -1,6 +1,7 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
 //! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
 
+mod bench;
 mod checks;
 mod mongod;
 mod report;
@@ -18,13 +19,15 @@ const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
 cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
-cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events";
+cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
+cargo xtask bench   the engine beside other servers, as ratios: [--rounds N] [--only PART]";
 
 enum Task {
     Test,
     Ci,
     Mongod,
     Sim,
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ["ci"] => Task::Ci,
         ["mongod"] => Task::Mongod,
         ["sim", ..] => Task::Sim,
+        ["bench", ..] => Task::Bench,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -58,6 +62,10 @@ fn main() -> ExitCode {
     }
     if let Task::Sim = task {
         report.part("simulation", || sim::sim(&workspace, &words[1..]));
+        return report.finish();
+    }
+    if let Task::Bench = task {
+        report.part("benchmarks", || bench::bench(&workspace, &words[1..]));
         return report.finish();
     }
     if let Task::Ci = task {

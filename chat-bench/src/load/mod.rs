@@ -1,0 +1,77 @@
+//! The load program: one thread on a core of its own, which holds all connections, makes the traffic and counts what comes back.
+//! It looks at headers alone, so that it isn't what is measured; how busy it was is part of its result.
+
+mod connection;
+mod latency;
+mod run;
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// What to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// The server's port.
+    pub(crate) port: u16,
+    /// The server's process, whose use is measured.
+    pub(crate) pid: u32,
+    pub(crate) rooms: usize,
+    /// Connections in each room. The first of each sends.
+    pub(crate) members: usize,
+    /// Length of a message's content.
+    pub(crate) content: usize,
+    pub(crate) drive: Drive,
+    pub(crate) warm_up_ms: u64,
+    pub(crate) measured_ms: u64,
+}
+
+/// How each room's sender makes its traffic.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Drive {
+    /// None: the connections are idle.
+    Idle,
+    /// So many messages a second, on time whatever comes back.
+    Rate(u32),
+    /// So many messages are always under way.
+    Window(usize),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// How many there were.
+    pub(crate) connections: usize,
+    /// Messages that were sent while it was measured.
+    pub(crate) sent: u64,
+    /// Messages that arrived, each at one member.
+    pub(crate) deliveries: u64,
+    /// Messages that should have arrived for those sent from the beginning to the end, and didn't.
+    pub(crate) lost: u64,
+    pub(crate) seconds: f64,
+    /// CPU time of the server, in seconds.
+    pub(crate) server_cpu: f64,
+    /// CPU time of this program, in seconds.
+    pub(crate) own_cpu: f64,
+    /// From when a message should have been sent to its arrival, in microseconds.
+    pub(crate) latency: latency::Latency,
+    /// How long connecting took, in seconds.
+    pub(crate) connecting: f64,
+    /// Resident memory of the server in bytes: before the first connection, with all of them idle, and at the end.
+    pub(crate) memory: [u64; 3],
+}
+
+impl Load {
+    pub(crate) fn connections(&self) -> usize {
+        self.rooms * self.members
+    }
+}
+
+/// Does it, and prints the figures.
+pub(crate) fn load(text: &str) -> io::Result<()> {
+    crate::process::raise_open_files();
+    let load: Load = serde_json::from_str(text)?;
+    let figures = run::Run::start(load)?.measure()?;
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! What a delivery, an idle connection and a commit cost: `cargo xtask bench`.
+//!
+//! Every server is a process of its own on a core of its own, and so is the load program. Times on one machine say little about
+//! another, or about the same machine an hour later: what carries over are ratios in the same run, of which each table has one
+//! to *the floor*, a server that does one write per member and message and nothing else.
+
+mod load;
+mod process;
+mod report;
+mod scenarios;
+mod servers;
+mod wire;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+chat-bench run [--rounds N] [--only PART] [--peers FOLDER]   the tables; PART is in the name of a scenario
+chat-bench serve NAME                       one of the servers that are compared
+chat-bench load JSON                        the load program";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["run", ..] => scenarios::run(&words[1..]),
+        ["serve", name] => servers::serve(name),
+        ["load", text] => load::load(text).map_err(Into::into),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Processes: starting them on a core of their own, and what they use.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The core that servers run on.
+pub(crate) const SERVER_CORE: usize = 0;
+/// The core that the load program runs on.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// A command that runs on this core alone.
+pub(crate) fn on_core(core: usize, program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command
+}
+
+/// A server, which is ended when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Starts the server, and waits until it says its port in its first line.
+    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let Ok(port) = line.trim().parse() else {
+            let _ = child.kill();
+            let status = child.wait()?;
+            return Err(io::Error::other(format!(
+                "the server told no port, but {line:?}; {status}"
+            )));
+        };
+        Ok(Self { child, port })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How long all threads of the process were on a core, in user and kernel code together.
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may have ended since the folder was read.
+        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
+            let running = text
+                .split_whitespace()
+                .next()
+                .and_then(|field| field.parse::<u64>().ok());
+            total += running.ok_or_else(|| io::Error::other("schedstat has no figures on this system"))?;
+        }
+    }
+    Ok(Duration::from_nanos(total))
+}
+
+/// Resident memory of the process, in bytes.
+pub(crate) fn resident(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = text
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("statm has no figures on this system"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// Lets this process open as many files as the system allows it.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it may not, connecting tells.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
