@@ -42,7 +42,8 @@ pub(super) fn start(room: RoomLease) {
         room,
     };
     let engine = committer.room.log().engine.clone();
-    engine.spawn(committer.run());
+    // In a box: a quiet room starts one for each message, and a task is moved several times until it is at work.
+    engine.spawn(Box::pin(committer.run()));
 }
 
 struct Waiting {

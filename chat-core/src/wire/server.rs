@@ -30,14 +30,26 @@ pub(crate) enum GapReason {
     Epoch,
 }
 
+/// What most frames take besides the text that somebody wrote.
+const FRAME: usize = 256;
+
 fn encode<T: Serialize>(frame: &T) -> Bytes {
+    encode_about(frame, FRAME)
+}
+
+/// Encodes a frame that takes about so many bytes: a buffer that has to grow is copied each time.
+fn encode_about<T: Serialize>(frame: &T, bytes: usize) -> Bytes {
+    let mut out = Vec::with_capacity(bytes);
     // These types hold no map with keys that aren't strings, the one thing that serde_json can't write.
-    serde_json::to_vec(frame).map(Bytes::from).unwrap_or_default()
+    match serde_json::to_writer(&mut out, frame) {
+        Ok(()) => Bytes::from(out),
+        Err(_) => Bytes::new(),
+    }
 }
 
 /// A message has no `t`: it is the same for plain connections.
 pub(crate) fn message(message: &Message) -> Bytes {
-    encode(message)
+    encode_about(message, FRAME + message.content.as_ref().map_or(0, String::len))
 }
 
 pub(crate) fn edit(edit: &Edit) -> Bytes {
