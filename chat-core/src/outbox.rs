@@ -98,6 +98,9 @@ struct State {
     taken_replies: usize,
     /// Messages of this connection that wait for their commit.
     in_flight: usize,
+    /// Whether a request waits for the answers before it to be written. The writer is of the same task, and has to wake it
+    /// for that.
+    held_back: bool,
     /// The connection's task. It drives reading and writing both, so there is but one to wake.
     waker: Option<Waker>,
     closing: Option<Closing>,
@@ -282,6 +285,7 @@ impl Outbox {
             if state.in_flight < in_flight && answers {
                 return Poll::Ready(());
             }
+            state.held_back = !answers;
             register(&mut state, cx);
             Poll::Pending
         })
@@ -309,33 +313,47 @@ impl Outbox {
         }
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let State {
-                live,
-                taken,
-                replies,
-                taken_replies,
-                ..
-            } = &mut *state;
-            live.messages -= taken.messages;
-            live.bytes -= taken.bytes;
-            *replies -= *taken_replies;
-            *taken = *live;
-            *taken_replies = *replies;
-            if !state.queue.is_empty() {
-                std::mem::swap(&mut state.queue, into);
-                return Poll::Ready(Taken::Items);
+            let held_back = state.sent();
+            let taken = self.next(&mut state, into, wait);
+            if taken.is_pending() {
+                register(&mut state, cx);
             }
-            if state.closing.is_some() {
-                if state.in_flight == 0 || self.phase() >= Phase::Ending {
-                    return Poll::Ready(Taken::End);
-                }
-            } else if !wait {
-                return Poll::Ready(Taken::Nothing);
+            drop(state);
+            if held_back {
+                cx.waker().wake_by_ref();
             }
-            register(&mut state, cx);
-            Poll::Pending
+            taken
         })
         .await
+    }
+
+    fn next(&self, state: &mut State, into: &mut VecDeque<Item>, wait: bool) -> Poll<Taken> {
+        if !state.queue.is_empty() {
+            std::mem::swap(&mut state.queue, into);
+            return Poll::Ready(Taken::Items);
+        }
+        if state.closing.is_some() {
+            if state.in_flight == 0 || self.phase() >= Phase::Ending {
+                return Poll::Ready(Taken::End);
+            }
+        } else if !wait {
+            return Poll::Ready(Taken::Nothing);
+        }
+        Poll::Pending
+    }
+}
+
+impl State {
+    /// What the writer took before counts as sent, and what is queued is the next that it takes. True if a request was held back
+    /// that may have its place now.
+    fn sent(&mut self) -> bool {
+        let fewer = self.taken_replies > 0 || !self.queue.is_empty();
+        self.live.messages -= self.taken.messages;
+        self.live.bytes -= self.taken.bytes;
+        self.replies -= self.taken_replies;
+        self.taken = self.live;
+        self.taken_replies = self.replies;
+        fewer && std::mem::take(&mut self.held_back)
     }
 }
 
