@@ -77,6 +77,7 @@ mod refusal;
 mod room;
 mod session;
 mod store;
+mod sync;
 mod time;
 mod verbs;
 mod weight;

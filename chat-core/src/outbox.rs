@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::bugs::bug;
 use crate::log::{Batch, MemberKey, RoomLog};
+use crate::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::{CloseCode, QueueLimit};
 
 /// A queue that grew beyond this many items gives its memory back once it is drained.
@@ -225,6 +225,10 @@ impl Outbox {
     /// Ends the connection without waiting for anything.
     pub(crate) fn cut(&self) {
         let state = self.state.lock();
+        if bug!(WakesEarly) {
+            wake(state);
+            return self.reach(Phase::Cut);
+        }
         self.reach(Phase::Cut);
         wake(state);
     }
@@ -245,8 +249,9 @@ impl Outbox {
 
     /// The same, for the connection's task, which is woken when it changes.
     pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+        let early = bug!(RegistersLate).then(|| self.phase());
         register(&mut self.state.lock(), cx);
-        self.phase()
+        early.unwrap_or_else(|| self.phase())
     }
 
     /// Ready when the connection is to be given up.
@@ -353,7 +358,7 @@ impl State {
         self.replies -= self.taken_replies;
         self.taken = self.live;
         self.taken_replies = self.replies;
-        fewer && std::mem::take(&mut self.held_back)
+        fewer && std::mem::take(&mut self.held_back) && !bug!(AnswersUntold)
     }
 }
 
@@ -365,10 +370,13 @@ fn register(state: &mut State, cx: &Context<'_>) {
 
 /// Wakes the connection's task, with the lock released before. The waker is taken: a task that was woken registers
 /// again when it is polled, and until then further wakes would be for nothing.
-fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
     }
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;

@@ -2,6 +2,7 @@
 //! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
 
 mod checks;
+mod models;
 mod mongod;
 mod report;
 mod sim;
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
 cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
+cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events";
 
 enum Task {
@@ -25,6 +27,7 @@ enum Task {
     Ci,
     Mongod,
     Sim,
+    Loom,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ["ci"] => Task::Ci,
         ["mongod"] => Task::Mongod,
         ["sim", ..] => Task::Sim,
+        ["loom", ..] => Task::Loom,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -60,11 +64,16 @@ fn main() -> ExitCode {
         report.part("simulation", || sim::sim(&workspace, &words[1..]));
         return report.finish();
     }
+    if let Task::Loom = task {
+        report.part("interleavings", || models::loom(&workspace, &words[1..]));
+        return report.finish();
+    }
     if let Task::Ci = task {
         checks::all(&workspace, &mut report);
     }
     tests::all(&workspace, &mut report);
     if let Task::Ci = task {
+        report.part("interleavings", || models::loom(&workspace, &[]));
         report.part("simulation", || sim::sim(&workspace, &[]));
     }
     report.finish()

@@ -333,3 +333,6 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
     session.outbox.hurry();
     std::future::pending().await
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;
