@@ -72,6 +72,8 @@ mod message;
 mod metrics;
 mod outbox;
 mod policy;
+#[cfg(all(test, not(roomcast_loom)))]
+mod properties;
 mod rate;
 mod refusal;
 mod room;

@@ -295,3 +295,6 @@ impl LogState {
         std::mem::take(&mut self.queue)
     }
 }
+
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;
