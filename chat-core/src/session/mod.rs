@@ -336,3 +336,5 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
 
 #[cfg(all(test, roomcast_loom))]
 mod interleavings;
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;

@@ -43,9 +43,9 @@ enum Said {
 
 fn said() -> impl Strategy<Value = Said> {
     prop_oneof![
-        4 => Just(Said::Message),
+        3 => Just(Said::Message),
         2 => any::<Index>().prop_map(Said::Edit),
-        1 => any::<Index>().prop_map(Said::Delete),
+        2 => any::<Index>().prop_map(Said::Delete),
     ]
 }
 
@@ -462,7 +462,7 @@ fn everybody_sees_the_log(events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(config(1_500, "proptest-regressions/log.txt"))]
+    #![proptest_config(config(2_000, "proptest-regressions/log.txt"))]
 
     #[test]
     fn whatever_happens_everybody_sees_the_log(events in events()) {
