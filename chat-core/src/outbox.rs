@@ -380,3 +380,5 @@ fn wake(mut state: MutexGuard<'_, State>) {
 
 #[cfg(all(test, roomcast_loom))]
 mod interleavings;
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;
