@@ -2,6 +2,7 @@
 //! code, between a client that does as the sequence says and a store whose answers come when and in the order that it says.
 
 mod client;
+mod rate;
 mod rules;
 mod store;
 
@@ -123,13 +124,18 @@ async fn settle() {
     }
 }
 
-fn the_rules_are_kept(events: Vec<Event>) {
+/// Runs it in a time that passes only when nothing is left to do.
+fn paused(run: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(run(events));
+    runtime.block_on(run);
+}
+
+fn the_rules_are_kept(events: Vec<Event>) {
+    paused(run(events));
 }
 
 async fn run(events: Vec<Event>) {
