@@ -55,6 +55,8 @@ mod switches {
         LeaseCountedEarly,
         /// Those who wait for a place among what is to be committed aren't told of one.
         SpaceUntold,
+        /// Who is told of a place too late doesn't tell the next.
+        PlaceKept,
         /// A committer that found nothing to do says so a moment later.
         RestsLate,
     }

@@ -1,6 +1,8 @@
 //! The way from a sender to the committer in every order in which they can meet. The committer is the real one, on the store in
 //! memory; a committer is run by the thread that started it.
 
+use std::task::Poll;
+
 use tokio::sync::oneshot;
 
 use super::*;
@@ -101,7 +103,7 @@ fn who_gives_up_passes_its_place_on() {
     check(Some(2), || {
         let lease = place_for(1);
         let (first, told) = message(1);
-        let (given_up, told_nothing) = message(2);
+        let (given_up, mut told_nothing) = message(2);
         let (last, told_last) = message(3);
         let others = [first, last].map(|submission| {
             let lease = lease.clone();
@@ -115,9 +117,9 @@ fn who_gives_up_passes_its_place_on() {
                 let polled = submit.as_mut().poll(cx);
                 if polled.is_pending() && std::mem::replace(&mut once, false) {
                     cx.waker().wake_by_ref();
-                    return std::task::Poll::Pending;
+                    return Poll::Pending;
                 }
-                std::task::Poll::Ready(())
+                Poll::Ready(())
             });
             block_on(polled);
         }
@@ -126,8 +128,7 @@ fn who_gives_up_passes_its_place_on() {
             other.join().unwrap();
         }
         run(async {});
-        let (mut told, mut told_last, mut told_nothing) = (told, told_last, told_nothing);
-        for told in [&mut told, &mut told_last] {
+        for mut told in [told, told_last] {
             told.try_recv().expect("a sender was told nothing").unwrap();
         }
         told_nothing
@@ -138,6 +139,43 @@ fn who_gives_up_passes_its_place_on() {
             let state = lease.log().state.lock();
             assert_eq!((state.waiting, state.committing), (0, false));
         }
+        is_forgotten(lease);
+    });
+}
+
+/// The time of one is over while it waits for a place; then it is told of one, and has to tell the next.
+#[test]
+fn who_comes_too_late_passes_its_place_on() {
+    check(Some(2), || {
+        let lease = place_for(1);
+        let (mut late, mut told_late) = message(1);
+        late.deadline = Instant::now() + Duration::from_secs(1);
+        let late = thread({
+            let lease = lease.clone();
+            move || {
+                run(async {
+                    let mut submit = pin!(lease.submit(late));
+                    if std::future::poll_fn(|cx| Poll::Ready(submit.as_mut().poll(cx)))
+                        .await
+                        .is_pending()
+                    {
+                        tokio::time::advance(Duration::from_secs(1)).await;
+                        submit.await;
+                    }
+                });
+            }
+        });
+        let told = all_send(&lease, 2);
+        late.join().unwrap();
+        run(async {});
+        for mut told in told {
+            told.try_recv().expect("a sender was told nothing").unwrap();
+        }
+        told_late
+            .try_recv()
+            .expect("one that came too late was told nothing")
+            .ok();
+        assert_eq!(lease.log().state.lock().waiting, 0);
         is_forgotten(lease);
     });
 }
@@ -170,6 +208,12 @@ mod it_can_fail {
     fn a_committer_that_says_late_that_it_rests() {
         let test = "log::interleavings::nobody_is_left_without_a_committer";
         finds(Bug::RestsLate, test, "a sender was told nothing");
+    }
+
+    #[test]
+    fn a_place_that_is_kept_by_who_is_too_late() {
+        let test = "log::interleavings::who_comes_too_late_passes_its_place_on";
+        finds(Bug::PlaceKept, test, "deadlock");
     }
 
     #[test]

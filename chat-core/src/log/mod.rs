@@ -428,7 +428,9 @@ impl RoomLease {
             }
             let waited = tokio::time::timeout_at(submission.deadline, space).await;
             if waited.is_err() || submission.deadline <= Instant::now() {
-                log.space.notify_one(); // The place, if this was about one, is for the next.
+                if !bug!(PlaceKept) {
+                    log.space.notify_one(); // The place, if this was about one, is for the next.
+                }
                 return submission.sender.tell(Err(unavailable()));
             }
         }

@@ -167,7 +167,10 @@ async fn task(outbox: &Outbox, end: Phase) {
         let part = std::pin::pin!(outbox.before(Phase::Ending, part.as_mut())).poll(cx);
         match (phase, part) {
             (Phase::Cut, _) => Poll::Ready(()),
-            (_, Poll::Ready(given_up)) if end == Phase::Ending => Poll::Ready(assert_eq!(given_up, None)),
+            (_, Poll::Ready(given_up)) if end == Phase::Ending => {
+                assert_eq!(given_up, None);
+                Poll::Ready(())
+            }
             _ => Poll::Pending,
         }
     })

@@ -52,12 +52,14 @@ fn speak(engine: &Engine, lease: &RoomLease) {
 #[test]
 fn a_replay_meets_the_live_stream() {
     check(Some(3), || {
-        let mut limits = Limits::default();
-        limits.send_queue = QueueLimit {
+        let send_queue = QueueLimit {
             messages: 1,
             bytes: 1 << 20,
         };
-        let engine = engine(limits);
+        let engine = engine(Limits {
+            send_queue,
+            ..Limits::default()
+        });
         let lease = opened(&engine);
         speak(&engine, &lease);
         let speaks = thread({

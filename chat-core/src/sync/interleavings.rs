@@ -64,11 +64,12 @@ mod known {
 
     const NAME: &str = "ROOMCAST_BUG";
 
-    const ALL: [Bug; 8] = [
+    const ALL: [Bug; 9] = [
         Bug::AnswersUntold,
         Bug::LeaseCountedEarly,
         Bug::LiveBeforeReplay,
         Bug::OverflowDrops,
+        Bug::PlaceKept,
         Bug::RegistersLate,
         Bug::RestsLate,
         Bug::SpaceUntold,
