@@ -1,16 +1,19 @@
 //! A room's state in arbitrary sequences, against a model: what the log holds, and for each member what it has seen.
 
+mod log;
+
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use self::log::{Log, Said, Stored, said};
 use super::*;
 use crate::log::Sender;
 use crate::outbox::{Item, Outbox, Taken};
 use crate::properties::config;
-use crate::{Deletion, Edit, Message, NewEntry, Protocol, RoomId, Timestamp, User};
+use crate::{NewEntry, Protocol, Timestamp, User};
 
 /// What happens to a room. An index picks among what there is.
 #[derive(Debug, Clone)]
@@ -32,21 +35,6 @@ enum Event {
     Take(Index),
     /// The same, and then fetches one piece if it lags; first the tail may be filled from the store.
     CatchUp(Index, bool),
-}
-
-#[derive(Debug, Clone)]
-enum Said {
-    Message,
-    Edit(Index),
-    Delete(Index),
-}
-
-fn said() -> impl Strategy<Value = Said> {
-    prop_oneof![
-        3 => Just(Said::Message),
-        2 => any::<Index>().prop_map(Said::Edit),
-        2 => any::<Index>().prop_map(Said::Delete),
-    ]
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -76,105 +64,6 @@ const COMMIT_QUEUE: QueueLimit = limit(4);
 const BATCH: QueueLimit = limit(2);
 const SEND_QUEUE: QueueLimit = limit(3);
 const PAGE: QueueLimit = limit(2);
-
-/// An entry of the log as it was stored: what a message or an edit said, and which message an edit or a deletion is about.
-#[derive(Debug, Clone)]
-struct Stored {
-    id: MessageId,
-    content: Option<String>,
-    target: Option<u64>,
-}
-
-/// The log as the store has it.
-#[derive(Debug, Default)]
-struct Log {
-    entries: Vec<Stored>,
-    floor: u64,
-    ids: u128,
-}
-
-impl Log {
-    fn head(&self) -> u64 {
-        self.entries.len() as u64
-    }
-
-    fn at(&self, seq: u64) -> &Stored {
-        &self.entries[seq as usize - 1]
-    }
-
-    /// A message that can be edited, and isn't removed.
-    fn pick(&self, index: Index) -> Option<u64> {
-        let gone = |seq: u64| {
-            self.entries
-                .iter()
-                .any(|e| e.target == Some(seq) && e.content.is_none())
-        };
-        let there: Vec<_> = (self.floor + 1..=self.head())
-            .filter(|seq| self.at(*seq).target.is_none() && !gone(*seq))
-            .collect();
-        (!there.is_empty()).then(|| *index.get(&there))
-    }
-
-    /// What is said becomes an entry, if it has anything to be about.
-    fn new_entry(&mut self, said: &Said) -> Option<Stored> {
-        self.ids += 1;
-        let (content, target) = match said {
-            Said::Message => (Some(format!("said in {}", self.ids)), None),
-            Said::Edit(index) => (Some(format!("edited in {}", self.ids)), Some(self.pick(*index)?)),
-            Said::Delete(index) => (None, Some(self.pick(*index)?)),
-        };
-        let id = MessageId::from_u128(self.ids);
-        Some(Stored { id, content, target })
-    }
-
-    /// The entry of this seq, as it is once the log has entries up to `head`.
-    fn as_of(&self, seq: u64, head: u64) -> Entry {
-        let stored = self.at(seq);
-        let (room, user, at) = (
-            RoomId::new("r").unwrap(),
-            User::named("ann").unwrap(),
-            Timestamp::default(),
-        );
-        let message = stored.target.unwrap_or(seq);
-        // What has become of the message that it is, or is about.
-        let changes: Vec<_> = (message + 1..=head)
-            .map(|seq| self.at(seq))
-            .filter(|entry| entry.target == Some(message))
-            .collect();
-        let deleted = message <= self.floor || changes.iter().any(|entry| entry.content.is_none());
-        let newest = changes.last().map_or(&self.at(message).content, |entry| &entry.content);
-        let content = newest.clone().filter(|_| !deleted);
-        match (stored.target, &stored.content) {
-            (None, _) => {
-                let mut entry = Message::new(stored.id, room, seq, user, at);
-                entry.content = content;
-                entry.edited_at = changes.last().map(|_| at);
-                if deleted {
-                    entry.bury();
-                }
-                Entry::Message(entry)
-            }
-            (Some(target), Some(_)) => {
-                let mut entry = Edit::new(stored.id, room, seq, (self.at(target).id, target), user, at);
-                entry.content = content;
-                Entry::Edit(entry)
-            }
-            (Some(target), None) => Entry::Delete(Deletion::new(
-                stored.id,
-                room,
-                seq,
-                (self.at(target).id, target),
-                user,
-                at,
-            )),
-        }
-    }
-
-    fn page(&self, after: u64, count: usize) -> Vec<Entry> {
-        let seqs = after.max(self.floor) + 1..=self.head();
-        seqs.take(count).map(|seq| self.as_of(seq, self.head())).collect()
-    }
-}
 
 /// A member, as its connection sees it.
 #[derive(Debug)]
