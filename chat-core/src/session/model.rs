@@ -34,6 +34,17 @@ enum Event {
     Wait(u64),
 }
 
+/// How it ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ending {
+    /// The client is still there when all is done.
+    Stays,
+    HangsUp,
+    IsKicked,
+    /// The hub stops.
+    Drains,
+}
+
 /// Which of three rooms.
 type Room = u8;
 
@@ -84,7 +95,7 @@ fn ask() -> impl Strategy<Value = Ask> {
     ]
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+fn sequences() -> impl Strategy<Value = (Vec<Event>, Ending)> {
     let event = prop_oneof![
         12 => ask().prop_map(Event::Ask),
         5 => (0..3_u8).prop_map(Event::Other),
@@ -93,7 +104,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => any::<bool>().prop_map(Event::Stall),
         1 => (1..12_000_u64).prop_map(Event::Wait),
     ];
-    proptest::collection::vec(event, 1..60)
+    let ending = prop_oneof![
+        4 => Just(Ending::Stays),
+        1 => Just(Ending::HangsUp),
+        1 => Just(Ending::IsKicked),
+        2 => Just(Ending::Drains),
+    ];
+    (proptest::collection::vec(event, 1..60), ending)
 }
 
 /// Small, so that each is met; but nobody is sent away for being slow, whose times are not looked at here.
@@ -134,11 +151,11 @@ fn paused(run: impl Future<Output = ()>) {
     runtime.block_on(run);
 }
 
-fn the_rules_are_kept(events: Vec<Event>) {
-    paused(run(events));
+fn the_rules_are_kept((events, ending): (Vec<Event>, Ending)) {
+    paused(run(events, ending));
 }
 
-async fn run(events: Vec<Event>) {
+async fn run(events: Vec<Event>, ending: Ending) {
     let gate = Arc::new(Gate::default());
     let hub = Hub::builder(gate.clone(), OpenPolicy)
         .limits(limits())
@@ -169,19 +186,38 @@ async fn run(events: Vec<Event>) {
         }
         settle().await;
     }
+    let mut stopped = None;
+    match ending {
+        Ending::Stays => {}
+        Ending::HangsUp => line.hang_up(),
+        Ending::IsKicked => {
+            hub.kick(User::named("ann").unwrap().id());
+        }
+        Ending::Drains => {
+            let hub = hub.clone();
+            stopped = Some(tokio::spawn(async move { hub.shutdown(Duration::from_secs(30)).await }));
+            settle().await;
+        }
+    }
     gate.open();
     line.stall(false);
     // Whatever was under way is settled within its time, and what it left in doubt is found.
     tokio::time::sleep(Duration::from_secs(60)).await;
-    for at in 0..3 {
-        hub.publish(&room(at), &User::named("bob").unwrap(), Draft::text("hi"))
-            .await
-            .unwrap();
+    if ending == Ending::Stays {
+        for at in 0..3 {
+            hub.publish(&room(at), &User::named("bob").unwrap(), Draft::text("hi"))
+                .await
+                .unwrap();
+        }
+        line.say(json!({"t": "ping", "id": "last"}).to_string());
+        tokio::time::sleep(Duration::from_secs(60)).await;
     }
-    line.say(json!({"t": "ping", "id": "last"}).to_string());
-    tokio::time::sleep(Duration::from_secs(60)).await;
     let logs = gate.logs().await;
-    rules.check(&line.heard(), line.close_code(), &logs);
+    rules.check(&line.heard(), line.close_code(), ending, &logs);
+    if let Some(stopped) = stopped {
+        let report = stopped.await.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
     line.hang_up();
     served.await.unwrap().unwrap();
 }
@@ -190,8 +226,8 @@ proptest! {
     #![proptest_config(config(400, "proptest-regressions/session.txt"))]
 
     #[test]
-    fn whatever_a_client_asks_the_rules_are_kept(events in events()) {
-        the_rules_are_kept(events);
+    fn whatever_a_client_asks_the_rules_are_kept(sequence in sequences()) {
+        the_rules_are_kept(sequence);
     }
 }
 
@@ -205,7 +241,8 @@ fn known_bugs_are_found() {
         Bug::OverflowDrops,
         Bug::RepairOutOfOrder,
         Bug::AckBeforeCommit,
+        Bug::DrainForgets,
     ] {
-        crate::properties::finds(bug, events(), the_rules_are_kept);
+        crate::properties::finds(bug, sequences(), the_rules_are_kept);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use super::{Ask, Begin, room};
+use super::{Ask, Begin, Ending, room};
 use crate::Entry;
 
 type Logs = HashMap<String, Vec<Entry>>;
@@ -93,7 +93,7 @@ impl Rules {
     }
 
     /// Looks at all that the server sent, and how it closed the connection, if it did.
-    pub(super) fn check(&self, heard: &[Value], close: Option<u16>, logs: &Logs) {
+    pub(super) fn check(&self, heard: &[Value], close: Option<u16>, ending: Ending, logs: &Logs) {
         let mut answers = BTreeMap::new();
         let mut rooms: BTreeMap<&str, Place> = BTreeMap::new();
         let mut without_id = 0;
@@ -138,15 +138,25 @@ impl Rules {
                 }
             }
         }
-        let members = self.check_answers(&answers, close.is_some(), logs);
+        let over = close.is_some() || ending == Ending::HangsUp;
+        let members = self.check_answers(&answers, over, logs);
         if let Some(code) = close {
-            assert_eq!(code, 4500, "nothing was done that ends a connection otherwise");
             let (bye, before) = heard.split_last().unwrap();
-            assert_eq!(bye["code"], 4500);
+            assert_eq!(bye["code"], code, "the last word isn't bye");
             let bad = before.iter().filter(|frame| frame["code"] == "bad_request").count();
-            assert!(bad >= 10, "it is closed after {bad} bad frames");
+            match code {
+                4000 => assert_eq!(ending, Ending::Drains),
+                4503 => assert_eq!(ending, Ending::IsKicked),
+                code => assert!(code == 4500 && bad >= 10, "{code} after {bad} bad frames"),
+            }
+            if code != 4503 {
+                self.check_finished(&answers);
+            }
+        }
+        if over {
             return;
         }
+        assert_eq!(ending, Ending::Stays, "the connection isn't closed");
         let garbage = self.asked.iter().filter(|asked| asked.frame.is_null()).count();
         assert_eq!(without_id, garbage, "each that can't be read is answered once");
         assert!(rooms.keys().copied().eq(members.iter().copied()), "{members:?}");
@@ -156,6 +166,15 @@ impl Rules {
                 matches!(place, Place::Next(next) if next == head + 1),
                 "not all of {room} was sent"
             );
+        }
+    }
+
+    /// The server read up to some request, and answered all up to it.
+    fn check_finished(&self, answers: &BTreeMap<u64, &Value>) {
+        let last = answers.keys().next_back().copied().unwrap_or_default();
+        for (id, Asked { frame, .. }) in (0..last).zip(&self.asked) {
+            let none = frame.is_null() || frame["t"] == "dance";
+            assert!(none || answers.contains_key(&id), "closed without an answer to {frame}");
         }
     }
 
@@ -172,7 +191,6 @@ impl Rules {
             }
             let Some(answer) = answer.copied() else {
                 assert!(closed, "no answer to {frame}");
-                // Nothing after it was looked at either, but it may wait for its commit when those after it are answered.
                 continue;
             };
             let answered = match text(answer, "t") {
