@@ -322,8 +322,9 @@ impl RoomLog {
                 return Ok(first.1);
             }
         }
-        // A page of history may end early, for its bytes.
-        let (mut range, mut left, mut start) = (HistoryRange::Newest, count, head + 1);
+        // Up to the head that is known here: the store may have more, which comes after. A page of history may end early, for its
+        // bytes.
+        let (mut range, mut left, mut start) = (HistoryRange::Before(head + 1), count, head + 1);
         while left > 0 {
             let page = self.engine.store.history(&self.id, range, left);
             let page = self.engine.read(page).await?;
