@@ -45,6 +45,20 @@ mod switches {
         JoinLooksNowhere,
         /// Any number of requests of one connection are taken.
         UnboundedRequests,
+        /// A request that waits for the answers before it isn't told that they are written.
+        AnswersUntold,
+        /// A connection's task looks whether it is to end, and only then says whom to wake.
+        RegistersLate,
+        /// A connection's task is woken, and only then is it to end.
+        WakesEarly,
+        /// A room's last lease is known to be dropped before the hub's rooms are looked at.
+        LeaseCountedEarly,
+        /// Those who wait for a place among what is to be committed aren't told of one.
+        SpaceUntold,
+        /// Who is told of a place too late doesn't tell the next.
+        PlaceKept,
+        /// A committer that found nothing to do says so a moment later.
+        RestsLate,
     }
 
     thread_local! {

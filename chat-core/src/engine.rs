@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use slab::Slab;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use crate::bugs::bug;
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
 use crate::session::Session;
+use crate::sync::{Mutex, Seen, seen};
 use crate::{
     Clock, CloseCode, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind,
     UserId, metrics,
@@ -37,10 +37,11 @@ pub(crate) struct Engine {
     /// Every task that the hub started.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
-    pub(crate) draining: CancellationToken,
+    pub(crate) draining: Seen<CancellationToken>,
     /// Cancelled when no task is waited for any more.
     pub(crate) stopped: CancellationToken,
     /// Where the hub was built, and where its tasks run; else where they are first needed.
+    #[cfg_attr(all(test, roomcast_loom), expect(dead_code))]
     runtime: Option<Handle>,
     /// Whether the task that compares heads was started.
     comparing: AtomicBool,
@@ -86,7 +87,7 @@ impl Engine {
             ids,
             limits,
             tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
+            draining: seen(CancellationToken::new()),
             stopped: CancellationToken::new(),
             runtime: Handle::try_current().ok(),
             comparing: AtomicBool::new(false),
@@ -106,6 +107,9 @@ impl Engine {
                 () = task => {}
             }
         };
+        #[cfg(all(test, roomcast_loom))]
+        return crate::sync::interleavings::start(task);
+        #[cfg(not(all(test, roomcast_loom)))]
         match &self.runtime {
             Some(runtime) => self.tasks.spawn_on(task, runtime),
             None => self.tasks.spawn(task),
@@ -366,8 +370,9 @@ impl Clone for RoomLease {
 
 impl Drop for RoomLease {
     fn drop(&mut self) {
+        let early = bug!(LeaseCountedEarly).then(|| self.log.leases.fetch_sub(1, Ordering::Relaxed));
         let mut rooms = self.engine.rooms.lock();
-        if self.log.leases.fetch_sub(1, Ordering::Relaxed) == 1
+        if early.unwrap_or_else(|| self.log.leases.fetch_sub(1, Ordering::Relaxed)) == 1
             && rooms
                 .get(&self.log.id)
                 .is_some_and(|current| Arc::ptr_eq(current, &self.log))
@@ -392,3 +397,6 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+#[cfg(all(test, roomcast_loom))]
+pub(crate) mod interleavings;

@@ -72,11 +72,14 @@ mod message;
 mod metrics;
 mod outbox;
 mod policy;
+#[cfg(all(test, not(roomcast_loom)))]
+mod properties;
 mod rate;
 mod refusal;
 mod room;
 mod session;
 mod store;
+mod sync;
 mod time;
 mod verbs;
 mod weight;

@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::bugs::bug;
 use crate::log::{Batch, MemberKey, RoomLog};
+use crate::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::{CloseCode, QueueLimit};
 
 /// A queue that grew beyond this many items gives its memory back once it is drained.
@@ -98,6 +98,9 @@ struct State {
     taken_replies: usize,
     /// Messages of this connection that wait for their commit.
     in_flight: usize,
+    /// Whether a request waits for the answers before it to be written. The writer is of the same task, and has to wake it
+    /// for that.
+    held_back: bool,
     /// The connection's task. It drives reading and writing both, so there is but one to wake.
     waker: Option<Waker>,
     closing: Option<Closing>,
@@ -222,6 +225,10 @@ impl Outbox {
     /// Ends the connection without waiting for anything.
     pub(crate) fn cut(&self) {
         let state = self.state.lock();
+        if bug!(WakesEarly) {
+            wake(state);
+            return self.reach(Phase::Cut);
+        }
         self.reach(Phase::Cut);
         wake(state);
     }
@@ -242,8 +249,9 @@ impl Outbox {
 
     /// The same, for the connection's task, which is woken when it changes.
     pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+        let early = bug!(RegistersLate).then(|| self.phase());
         register(&mut self.state.lock(), cx);
-        self.phase()
+        early.unwrap_or_else(|| self.phase())
     }
 
     /// Ready when the connection is to be given up.
@@ -282,6 +290,7 @@ impl Outbox {
             if state.in_flight < in_flight && answers {
                 return Poll::Ready(());
             }
+            state.held_back = !answers;
             register(&mut state, cx);
             Poll::Pending
         })
@@ -309,33 +318,47 @@ impl Outbox {
         }
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let State {
-                live,
-                taken,
-                replies,
-                taken_replies,
-                ..
-            } = &mut *state;
-            live.messages -= taken.messages;
-            live.bytes -= taken.bytes;
-            *replies -= *taken_replies;
-            *taken = *live;
-            *taken_replies = *replies;
-            if !state.queue.is_empty() {
-                std::mem::swap(&mut state.queue, into);
-                return Poll::Ready(Taken::Items);
+            let held_back = state.sent();
+            let taken = self.next(&mut state, into, wait);
+            if taken.is_pending() {
+                register(&mut state, cx);
             }
-            if state.closing.is_some() {
-                if state.in_flight == 0 || self.phase() >= Phase::Ending {
-                    return Poll::Ready(Taken::End);
-                }
-            } else if !wait {
-                return Poll::Ready(Taken::Nothing);
+            drop(state);
+            if held_back {
+                cx.waker().wake_by_ref();
             }
-            register(&mut state, cx);
-            Poll::Pending
+            taken
         })
         .await
+    }
+
+    fn next(&self, state: &mut State, into: &mut VecDeque<Item>, wait: bool) -> Poll<Taken> {
+        if !state.queue.is_empty() {
+            std::mem::swap(&mut state.queue, into);
+            return Poll::Ready(Taken::Items);
+        }
+        if state.closing.is_some() {
+            if state.in_flight == 0 || self.phase() >= Phase::Ending {
+                return Poll::Ready(Taken::End);
+            }
+        } else if !wait {
+            return Poll::Ready(Taken::Nothing);
+        }
+        Poll::Pending
+    }
+}
+
+impl State {
+    /// What the writer took before counts as sent, and what is queued is the next that it takes. True if a request was held back
+    /// that may have its place now.
+    fn sent(&mut self) -> bool {
+        let fewer = self.taken_replies > 0 || !self.queue.is_empty();
+        self.live.messages -= self.taken.messages;
+        self.live.bytes -= self.taken.bytes;
+        self.replies -= self.taken_replies;
+        self.taken = self.live;
+        self.taken_replies = self.replies;
+        fewer && std::mem::take(&mut self.held_back) && !bug!(AnswersUntold)
     }
 }
 
@@ -347,10 +370,15 @@ fn register(state: &mut State, cx: &Context<'_>) {
 
 /// Wakes the connection's task, with the lock released before. The waker is taken: a task that was woken registers
 /// again when it is polled, and until then further wakes would be for nothing.
-fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
     }
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;

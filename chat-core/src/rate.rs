@@ -64,6 +64,52 @@ mod tests {
         assert_eq!((0..100).filter(|_| bucket.take(later).is_ok()).count(), 40);
     }
 
+    /// Against the same bucket in whole numbers: a thousandth of a token for each millisecond and each frame a second.
+    #[cfg(not(roomcast_loom))]
+    #[test]
+    fn lets_through_what_a_bucket_of_whole_numbers_does() {
+        use proptest::prelude::*;
+
+        let asks = (1..50_u32, 1..20_u32, proptest::collection::vec(0..500_u64, 1..100));
+        let mut runner =
+            proptest::test_runner::TestRunner::new(crate::properties::config(500, "proptest-regressions/rate.txt"));
+        let checked = runner.run(&asks, |(per_second, burst, waits)| {
+            let mut now = Instant::now();
+            let rate = Rate {
+                per_second: per_second.into(),
+                burst,
+            };
+            let mut bucket = TokenBucket::new(rate, now);
+            let full = u64::from(burst) * 1000;
+            let mut tokens = full;
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                tokens = full.min(tokens + wait * u64::from(per_second));
+                let taken = bucket.take(now);
+                // Floating point may be a hair off where there is exactly one.
+                if let (1000, Err(wait)) = (tokens, taken) {
+                    prop_assert!(wait < Duration::from_micros(1));
+                    break;
+                }
+                prop_assert_eq!(taken.is_ok(), tokens >= 1000);
+                match taken {
+                    Ok(()) => tokens -= 1000,
+                    Err(wait) => {
+                        let exact = (1000 - tokens) as f64 / 1000.0 / f64::from(per_second);
+                        prop_assert!(
+                            (wait.as_secs_f64() - exact).abs() < 1e-6,
+                            "{:?} and not {}",
+                            wait,
+                            exact
+                        );
+                    }
+                }
+            }
+            Ok(())
+        });
+        checked.unwrap();
+    }
+
     #[test]
     fn a_tiny_rate_is_no_overflow() {
         let start = Instant::now();

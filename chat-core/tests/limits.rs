@@ -359,3 +359,24 @@ async fn a_sender_is_told_when_the_time_for_its_commit_is_over() {
     assert_eq!(refusal.code, ErrorCode::Unavailable);
     assert_eq!(began.elapsed().as_secs(), 3);
 }
+
+/// The answers to ten requests don't fit into the queue: the next request waits, first in its task's turn; then the writer writes
+/// them all, and waits. The task slept then until its client was to be pinged.
+#[tokio::test(start_paused = true)]
+async fn requests_go_on_as_soon_as_their_answers_are_written() {
+    let hub = hub(|limits| limits.send_queue.bytes = 1000);
+    for _ in 0..10 {
+        let draft = Draft::text("x".repeat(100));
+        hub.publish(&room("r"), &user("bot"), draft).await.unwrap();
+    }
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    let began = tokio::time::Instant::now();
+    for n in 0..20 {
+        ann.send(json!({"t":"history","id":n}));
+    }
+    for n in 0..20 {
+        assert_eq!(ann.frame_of("history").await["id"], n);
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}

@@ -40,6 +40,24 @@ async fn a_cursor_of_one_node_resumes_on_another() {
     );
 }
 
+/// Node one has compared heads just now, and doesn't know of two messages more. Who asks it for the last one is told of the head
+/// that it knows, and then sees the last message up to there and all that come after; the newest of the store's was the first.
+#[tokio::test(start_paused = true)]
+async fn the_last_messages_are_those_up_to_the_head_that_is_told() {
+    let [one, two] = two_hubs();
+    say(&one, "1").await;
+    let mut ann = Peer::connect_with(&one, v1("ann", "r"), OPEN, false);
+    ann.frame_of("hello").await;
+    say(&two, "2").await;
+    say(&two, "3").await;
+    let mut bob = Peer::connect_with(&one, v1("bob", "r").start(Start::Last(2)), OPEN, false);
+    assert_eq!(bob.frame_of("hello").await["rooms"][0]["head"], 1);
+    for seq in 1..=3 {
+        let frame = within(60, "all of them", bob.frame()).await;
+        assert_eq!(frame["seq"], seq);
+    }
+}
+
 /// Node one has the message in memory when node two deletes it.
 #[tokio::test(start_paused = true)]
 async fn what_another_node_deleted_is_not_replayed() {

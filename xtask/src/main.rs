@@ -1,8 +1,8 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
-//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
 
 mod bench;
 mod checks;
+mod models;
 mod mongod;
 mod report;
 mod sim;
@@ -17,28 +17,18 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
-cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
+cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and searches
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
-cargo xtask bench   the engine beside other servers, as ratios: [--rounds N] [--only PART]";
-
-enum Task {
-    Test,
-    Ci,
-    Mongod,
-    Sim,
-    Bench,
-}
+cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
+cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let task = match words[..] {
-        ["test"] => Task::Test,
-        ["ci"] => Task::Ci,
-        ["mongod"] => Task::Mongod,
-        ["sim", ..] => Task::Sim,
-        ["bench", ..] => Task::Bench,
+    let (task, options) = match words[..] {
+        [task @ ("test" | "ci" | "mongod")] => (task, &words[1..]),
+        [task @ ("sim" | "loom" | "bench"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -56,24 +46,18 @@ fn main() -> ExitCode {
         }
     };
     let mut report = Report::default();
-    if let Task::Mongod = task {
-        report.part("MongoDB server", || mongod::mongod(&workspace).map(drop));
-        return report.finish();
-    }
-    if let Task::Sim = task {
-        report.part("simulation", || sim::sim(&workspace, &words[1..]));
-        return report.finish();
-    }
-    if let Task::Bench = task {
-        report.part("benchmarks", || bench::bench(&workspace, &words[1..]));
-        return report.finish();
-    }
-    if let Task::Ci = task {
-        checks::all(&workspace, &mut report);
-    }
-    tests::all(&workspace, &mut report);
-    if let Task::Ci = task {
-        report.part("simulation", || sim::sim(&workspace, &[]));
+    match task {
+        "mongod" => report.part("MongoDB server", || mongod::mongod(&workspace).map(drop)),
+        "sim" => report.part("simulation", || sim::sim(&workspace, options)),
+        "loom" => report.part("interleavings", || models::loom(&workspace, options)),
+        "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
+        "test" => tests::all(&workspace, &mut report),
+        _ => {
+            checks::all(&workspace, &mut report);
+            tests::all(&workspace, &mut report);
+            report.part("interleavings", || models::loom(&workspace, &[]));
+            report.part("simulation", || sim::sim(&workspace, &[]));
+        }
     }
     report.finish()
 }

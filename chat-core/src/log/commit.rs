@@ -101,6 +101,9 @@ impl Committer {
             }
             self.give_up_overdue();
         }
+        if bug!(RestsLate) {
+            self.room.log().state.lock().committing = false;
+        }
         self.finished = true;
     }
 
@@ -137,7 +140,7 @@ impl Committer {
                 return false;
             }
         }
-        if taken {
+        if taken && !bug!(SpaceUntold) {
             log.space.notify_one();
         }
         true

@@ -7,10 +7,8 @@ mod tail;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
@@ -22,6 +20,7 @@ use crate::bugs::bug;
 use crate::engine::{Engine, RoomLease};
 use crate::outbox::Closing;
 use crate::session::Session;
+use crate::sync::{AtomicUsize, Mutex, Seen, seen};
 use crate::{
     CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit, QueueLimit, Refusal,
     RoomId, Sent, StoreError, StoreErrorKind, UserId, metrics,
@@ -38,7 +37,7 @@ pub(crate) struct RoomLog {
     epoch: OnceCell<Epoch>,
     state: Mutex<LogState>,
     /// Told when there is a place again among what waits for its commit.
-    space: Notify,
+    space: Seen<Notify>,
     /// Held while the tail is filled from the store, so that a storm of returning members reads it once.
     filling: tokio::sync::Mutex<()>,
     /// Held while the head is compared with the store's, for the same reason.
@@ -66,7 +65,7 @@ impl RoomLog {
             leases: AtomicUsize::new(0),
             epoch: OnceCell::new(),
             state,
-            space: Notify::new(),
+            space: seen(Notify::new()),
             filling: tokio::sync::Mutex::default(),
             comparing: tokio::sync::Mutex::default(),
         }
@@ -345,8 +344,9 @@ impl RoomLog {
                 return Ok(first.1);
             }
         }
-        // A page of history may end early, for its bytes.
-        let (mut range, mut left, mut start) = (HistoryRange::Newest, count, head + 1);
+        // Up to the head that is known here: the store may have more, which comes after. A page of history may end early, for its
+        // bytes.
+        let (mut range, mut left, mut start) = (HistoryRange::Before(head + 1), count, head + 1);
         while left > 0 {
             let page = self.engine.store.history(&self.id, range, left);
             let page = self.engine.read(page).await?;
@@ -440,7 +440,9 @@ impl RoomLease {
             }
             let waited = tokio::time::timeout_at(submission.deadline, space).await;
             if waited.is_err() || submission.deadline <= Instant::now() {
-                log.space.notify_one(); // The place, if this was about one, is for the next.
+                if !bug!(PlaceKept) {
+                    log.space.notify_one(); // The place, if this was about one, is for the next.
+                }
                 return submission.sender.tell(Err(unavailable()));
             }
         }
@@ -466,3 +468,6 @@ pub(crate) fn store_failed(room: &RoomId, error: &StoreError) -> Refusal {
     tracing::warn!(%room, error = %crate::engine::Chain(error), "the store failed");
     unavailable()
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;

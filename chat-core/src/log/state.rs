@@ -45,7 +45,7 @@ pub(crate) struct LogState {
     queue: VecDeque<Submission>,
     queue_bytes: usize,
     /// Whether a committer is at work: it takes what is queued.
-    committing: bool,
+    pub(super) committing: bool,
     /// When the head was last compared with the store's.
     pub(crate) compared: Option<Instant>,
     /// How many wait for a place in the queue.
@@ -257,7 +257,7 @@ impl LogState {
         if !self.queue.is_empty() {
             return false;
         }
-        self.committing = false;
+        self.committing = bug!(RestsLate);
         true
     }
 
@@ -268,3 +268,6 @@ impl LogState {
         std::mem::take(&mut self.queue)
     }
 }
+
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;

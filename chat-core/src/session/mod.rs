@@ -333,3 +333,8 @@ async fn watch(engine: &Engine, session: &Session, pulse: &Mutex<Pulse>, expires
     session.outbox.hurry();
     std::future::pending().await
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;
