@@ -1,10 +1,12 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
-//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
+//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation,
+//! `cargo xtask soak` the soak.
 
 mod checks;
 mod mongod;
 mod report;
 mod sim;
+mod soak;
 mod tests;
 mod tools;
 mod workspace;
@@ -16,15 +18,17 @@ use workspace::Workspace;
 
 const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
-cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
+cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests, the simulation and a minute of the soak
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
-cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events";
+cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
+cargo xtask soak   ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N";
 
 enum Task {
     Test,
     Ci,
     Mongod,
     Sim,
+    Soak,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         ["ci"] => Task::Ci,
         ["mongod"] => Task::Mongod,
         ["sim", ..] => Task::Sim,
+        ["soak", ..] => Task::Soak,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -60,12 +65,17 @@ fn main() -> ExitCode {
         report.part("simulation", || sim::sim(&workspace, &words[1..]));
         return report.finish();
     }
+    if let Task::Soak = task {
+        report.part("soak", || soak::soak(&workspace, &words[1..]));
+        return report.finish();
+    }
     if let Task::Ci = task {
         checks::all(&workspace, &mut report);
     }
     tests::all(&workspace, &mut report);
     if let Task::Ci = task {
         report.part("simulation", || sim::sim(&workspace, &[]));
+        report.part("soak", || soak::soak(&workspace, soak::SHORT));
     }
     report.finish()
 }
