@@ -1,5 +1,6 @@
 //! What the server takes, as the system and its own figures say.
 
+use std::fs::DirEntry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::book::Book;
 use crate::http::get;
+use crate::server::DATABASE;
+
+/// A writer, two readers and the search each have the database and its log open; the log's index they share.
+const DATABASE_FILES: f64 = 9.0;
 
 /// What there is of everything that has to be given back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Standing {
+    /// Open files, but for those of the database.
     pub(crate) files: usize,
+    /// Each of the store's threads opens these when it first has something to do, and keeps them.
+    pub(crate) database_files: usize,
     pub(crate) threads: usize,
     pub(crate) tasks: f64,
     pub(crate) connections: f64,
@@ -29,10 +37,13 @@ impl Standing {
             threads: threads(pid)?,
             // Last, when the connection that asked is gone.
             files: 0,
+            database_files: 0,
         };
         sleep(Duration::from_millis(50)).await;
+        let (files, database_files) = files(pid)?;
         Ok(Self {
-            files: files(pid)?,
+            files,
+            database_files,
             ..standing
         })
     }
@@ -42,6 +53,7 @@ impl Standing {
         let more = |what: &str, now: f64, before: f64| (now > before).then(|| format!("{now} {what}, {before} before"));
         [
             more("open files", self.files as f64, before.files as f64),
+            more("files of the database", self.database_files as f64, DATABASE_FILES),
             more("threads", self.threads as f64, before.threads as f64),
             more("tasks", self.tasks, before.tasks),
             more("connections", self.connections, before.connections),
@@ -93,9 +105,15 @@ pub(crate) fn labelled<'a>(figures: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn files(pid: u32) -> Result<usize, String> {
+/// How many files are open: others, and those of the database.
+fn files(pid: u32) -> Result<(usize, usize), String> {
     let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| error.to_string())?;
-    Ok(folder.count())
+    let is_database = |file: &std::io::Result<DirEntry>| {
+        let target = file.as_ref().ok().and_then(|file| std::fs::read_link(file.path()).ok());
+        target.is_some_and(|target| target.to_string_lossy().contains(DATABASE))
+    };
+    let (database, others): (Vec<_>, Vec<_>) = folder.partition(is_database);
+    Ok((others.len(), database.len()))
 }
 
 fn threads(pid: u32) -> Result<usize, String> {
@@ -103,10 +121,14 @@ fn threads(pid: u32) -> Result<usize, String> {
     Ok(folder.count())
 }
 
-/// Resident memory in KiB, of pages of 4 KiB.
-fn resident(pid: u32) -> Option<u64> {
+/// Resident memory in KiB, of pages of 4 KiB, and how much of it is files and what is shared.
+fn resident(pid: u32) -> Option<(u64, u64)> {
     let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * 4)
+    let mut kib = pages
+        .split(' ')
+        .skip(1)
+        .map_while(|pages| Some(pages.parse::<u64>().ok()? * 4));
+    Some((kib.next()?, kib.next()?))
 }
 
 /// Processor time that a process took, in hundredths of a second.
@@ -124,6 +146,8 @@ pub(crate) struct Sample {
     /// Since the load began.
     pub(crate) at: Duration,
     pub(crate) resident_kib: u64,
+    /// Of that, the program, and files that are mapped.
+    pub(crate) shared_kib: u64,
     pub(crate) files: usize,
 }
 
@@ -134,12 +158,12 @@ pub(crate) async fn sample(pid: u32, length: Duration) -> Vec<Sample> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while begun.elapsed() < length {
         ticks.tick().await;
-        if let (Some(resident_kib), Ok(files)) = (resident(pid), files(pid)) {
-            let at = begun.elapsed();
+        if let (Some((resident_kib, shared_kib)), Ok(files)) = (resident(pid), files(pid)) {
             samples.push(Sample {
-                at,
+                at: begun.elapsed(),
                 resident_kib,
-                files,
+                shared_kib,
+                files: files.0,
             });
         }
     }
@@ -189,6 +213,7 @@ mod tests {
         let sample = |second| Sample {
             at: Duration::from_secs(second),
             resident_kib: size(second),
+            shared_kib: 0,
             files: 0,
         };
         (0..60).map(sample).collect()
@@ -212,6 +237,7 @@ mod tests {
     fn whatever_is_left_is_named() {
         let before = Standing {
             files: 20,
+            database_files: 7,
             threads: 8,
             tasks: 5.0,
             connections: 0.0,
@@ -220,14 +246,23 @@ mod tests {
         assert_eq!(before.left(&before), [""; 0]);
         let after = Standing {
             files: 21,
+            database_files: 10,
             threads: 9,
             tasks: 6.0,
             connections: 1.0,
             rooms: 1.0,
         };
-        assert_eq!(after.left(&before).len(), 5);
-        let fewer = Standing { threads: 7, ..before };
-        assert_eq!(fewer.left(&before), [""; 0], "an idle thread may end");
+        assert_eq!(after.left(&before).len(), 6);
+        let other = Standing {
+            threads: 7,
+            database_files: 9,
+            ..before
+        };
+        assert_eq!(
+            other.left(&before),
+            [""; 0],
+            "an idle thread ended, another opened the database"
+        );
     }
 
     #[test]

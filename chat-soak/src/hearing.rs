@@ -51,12 +51,16 @@ impl Ask {
 impl Visit {
     /// Takes in a frame.
     pub(crate) fn take(&mut self, member: &mut Member, text: &str) {
-        let taken = Frame::parse(text).and_then(|frame| self.understand(member, &frame));
+        let (check, taken) = match Frame::parse(text) {
+            Ok(frame) if frame.t == "err" => (Check::Answers, self.answered(member, &frame)),
+            Ok(frame) => (Check::Sight, self.understand(member, &frame)),
+            Err(what) => (Check::Sight, Err(what)),
+        };
         if let Err(what) = taken {
             let room = &member.book.rooms[member.room];
             member
                 .book
-                .wrong(Check::Sight, format_args!("{} in {room}: {what}", member.name));
+                .wrong(check, format_args!("{} in {room}: {what}", member.name));
         }
     }
 
@@ -71,7 +75,7 @@ impl Visit {
             }
             "gap" => Err(format!("a gap, {}, where all is kept", frame.reason)),
             "bye" => Ok(()),
-            "ack" | "left" | "joined" | "pong" | "history" | "err" => self.answered(member, frame),
+            "ack" | "left" | "joined" | "pong" | "history" => self.answered(member, frame),
             other => Err(format!("an unknown frame {other:?}")),
         }
     }

@@ -181,7 +181,7 @@ impl Member {
             _ => 0,
         };
         let length = match self.manner {
-            Manner::Loud => 16 << 10,
+            Manner::Loud => 8 << 10,
             _ => self.rng.usize(0..200),
         };
         let pad = "x".repeat(length);
@@ -201,6 +201,10 @@ impl Member {
 
     /// Whether it does something at this turn; who does so seldom has turns all the same.
     pub(crate) fn feels_like_it(&mut self) -> bool {
+        if self.manner == Manner::Trickling {
+            // It has a turn after each frame that it reads.
+            return self.rng.u32(0..50) == 0;
+        }
         self.mean_pause().mul_f64(self.rng.f64()) <= TURN
     }
 

@@ -62,7 +62,7 @@ impl Plan {
         // Some are away at any time: those that left, and those that pause between two misdeeds.
         let slots = connections * 118 / 100;
         let part = |per_mille: usize| (slots * per_mille / 1000).max(1);
-        let members = part(750);
+        let members = part(768);
         let talk_rooms = (members / PER_ROOM).max(1);
         let ramp = (load / 6).min(Duration::from_secs(20));
         Self {
@@ -77,10 +77,10 @@ impl Plan {
             pause: Duration::from_millis(PER_ROOM as u64 * 1000 / 3),
             members,
             plain: part(50),
-            pausing: part(25),
+            pausing: part(15),
             trickling: part(5),
-            stalling: part(15),
-            deaf: part(15),
+            stalling: part(10),
+            deaf: part(12),
             half_open: part(60),
             rogues: part(70),
             callers: part(10),

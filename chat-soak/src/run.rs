@@ -117,7 +117,7 @@ async fn drive(book: &Arc<Book>, server: &Server, figures: &mut Figures) -> Resu
             Err(what) => book.wrong(Check::Log, what),
         }
     }
-    figures.closes_of_server = get(book, "/metrics").await?.body;
+    figures.figures_of_server = get(book, "/metrics").await?.body;
     if book.open_now() > 0 {
         book.wrong(
             Check::Load,

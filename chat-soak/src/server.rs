@@ -10,6 +10,9 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
+/// The file that holds the messages; others beside it begin with its name.
+pub(crate) const DATABASE: &str = "soak.db";
+
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(20);
 
@@ -40,7 +43,7 @@ impl Server {
     /// Starts the program on a free port, with an empty file in this folder.
     pub(crate) async fn start(program: &Path, folder: &Path, connections: usize) -> Result<Self, String> {
         let text = |error: std::io::Error| format!("{}: {error}", program.display());
-        let (database, log) = (folder.join("soak.db"), folder.join("server.log"));
+        let (database, log) = (folder.join(DATABASE), folder.join("server.log"));
         let mut child = Command::new(program)
             .args(["--listen", "127.0.0.1:0", "--store"])
             .arg(format!("sqlite:{}", database.display()))

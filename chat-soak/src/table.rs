@@ -8,6 +8,9 @@ use crate::gauges::{Sample, Standing, Thirds, labelled};
 use crate::latency::Latencies;
 use crate::plan::bounds;
 
+/// How often memory is shown.
+const MOMENTS: usize = 20;
+
 /// What was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
@@ -19,18 +22,28 @@ pub(crate) struct Figures {
     pub(crate) thirds: Option<Thirds>,
     pub(crate) most_files: usize,
     pub(crate) most_kib: u64,
+    /// Memory in MiB, at so many moments of the load, and how much of the last is shared.
+    pub(crate) course: Vec<u64>,
+    pub(crate) shared_kib: u64,
     /// Hundredths of a second.
     pub(crate) processor: Option<u64>,
     pub(crate) stopped: Duration,
     /// Entries in the file.
     pub(crate) stored: usize,
     /// The server's figures behind the load.
-    pub(crate) closes_of_server: String,
+    pub(crate) figures_of_server: String,
 }
 
 impl Figures {
     pub(crate) fn samples(&mut self, samples: &[Sample]) {
         self.most_files = samples.iter().map(|sample| sample.files).max().unwrap_or_default();
+        self.shared_kib = samples.last().map_or(0, |sample| sample.shared_kib);
+        let every = samples.len().div_ceil(MOMENTS).max(1);
+        self.course = samples
+            .iter()
+            .step_by(every)
+            .map(|sample| sample.resident_kib >> 10)
+            .collect();
         self.most_kib = samples
             .iter()
             .map(|sample| sample.resident_kib)
@@ -59,7 +72,7 @@ pub(crate) fn print(book: &Book, figures: &Figures) -> bool {
         line(&how, count);
     }
     println!("== ends of all connections, as the server counts them, before it was stopped");
-    for closes in labelled(&figures.closes_of_server, "roomcast_closes_total") {
+    for closes in labelled(&figures.figures_of_server, "roomcast_closes_total") {
         if let Some((reason, count)) = closes.rsplit_once(' ') {
             line(reason.trim_matches(['{', '}']), count);
         }
@@ -83,12 +96,18 @@ pub(crate) fn print(book: &Book, figures: &Figures) -> bool {
         let bound = first + bounds::GROWTH_KIB;
         line("memory, last third", format_args!("{last} KiB (at most {bound})"));
     }
-    line("memory, at most", format_args!("{} KiB", figures.most_kib));
+    let (most, shared) = (figures.most_kib, figures.shared_kib);
+    line(
+        "memory, at most",
+        format_args!("{most} KiB, with {shared} KiB of program and mapped files"),
+    );
+    line("memory over time, in MiB", format_args!("{:?}", figures.course));
     line("open files, at most", figures.most_files);
     for (when, standing) in [("before", figures.before), ("after", figures.after)] {
         if let Some(standing) = standing {
             let Standing {
                 files,
+                database_files,
                 threads,
                 tasks,
                 connections,
@@ -97,13 +116,23 @@ pub(crate) fn print(book: &Book, figures: &Figures) -> bool {
             line(
                 when,
                 format_args!(
-                    "{files} files, {threads} threads, {tasks} tasks, {connections} connections, {rooms} rooms"
+                    "{files} files, {database_files} of the database, {threads} threads, {tasks} tasks, {connections} connections, {rooms} rooms"
                 ),
             );
         }
     }
     if let Some(took) = figures.given_back {
         line("given back after", format_args!("{:.1} s", took.as_secs_f32()));
+    }
+    for commits in labelled(&figures.figures_of_server, "roomcast_commit_seconds") {
+        if let Some((quantile, seconds)) = commits.rsplit_once(' ')
+            && (quantile.contains("0.5") || quantile.contains("0.99\""))
+        {
+            line(
+                &format!("a commit, {}", quantile.trim_matches(['{', '}'])),
+                format_args!("{seconds} s"),
+            );
+        }
     }
     if let Some(processor) = figures.processor {
         let share = processor as f32 / figures.load.as_secs_f32().max(1.0);

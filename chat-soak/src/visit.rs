@@ -204,7 +204,8 @@ impl Visit {
             return Ok(());
         }
         match member.rng.u32(0..100) {
-            0..80 => member.say(),
+            // Who doesn't read its acks goes silent, so that what it sends again when it comes back isn't too much at once.
+            0..80 if member.unsure.len() < 10 => member.say(),
             80..84 => {
                 if let Some(msg) = member.own.last().cloned() {
                     let number = member.number();

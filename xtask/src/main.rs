@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     tests::all(&workspace, &mut report);
     if let Task::Ci = task {
         report.part("simulation", || sim::sim(&workspace, &[]));
-        report.part("soak", || soak::soak(&workspace, soak::SHORT));
+        report.part("soak", || soak::short(&workspace));
     }
     report.finish()
 }
