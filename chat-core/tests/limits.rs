@@ -81,6 +81,30 @@ async fn the_rate_is_kept_and_a_flood_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_that_is_spread_over_time_ends_the_connection() {
+    let hub = hub(|limits| {
+        limits.rate = Some(Rate {
+            per_second: 10.0,
+            burst: 3,
+        })
+    });
+    // Frames a second, and whether that is borne for a minute. One in so many is let through all the time.
+    for (rate, borne) in [(12, true), (18, true), (60, false)] {
+        let mut ann = Peer::connect(&hub, v1(&format!("ann-{rate}"), "r"));
+        for n in 0..60 * rate {
+            ann.send(json!({"t":"ping","id":n}));
+            tokio::time::sleep(Duration::from_secs(1) / rate).await;
+        }
+        if borne {
+            ann.send(json!({"t":"leave","id":"last"}));
+            while ann.frame().await["id"] != "last" {}
+        } else {
+            assert_eq!(ann.closed().await, 4002, "{rate} a second");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_what_asks_for_nothing_ends_the_connection() {
     for frame in [Inbound::Ping, Inbound::Pong, Inbound::Fragment] {
         // A bucket of its own: it is there even where messages are counted by nobody.

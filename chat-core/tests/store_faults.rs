@@ -27,6 +27,26 @@ async fn settle() {
     sleep(Duration::from_millis(10)).await;
 }
 
+/// Each look at the head takes longer than one is good for. Twenty who join at once must not each wait for those before and
+/// then look again: the first two looks began after all of them had come.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_joins_with_two_looks_at_a_slow_store() {
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), unlimited());
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    sleep(Duration::from_secs(2)).await;
+    store.room_ms.store(1_500, SeqCst);
+    let begun = Instant::now();
+    let mut crowd: Vec<_> = (0..20)
+        .map(|n| Peer::connect(&hub, v1(&format!("u{n}"), "r")))
+        .collect();
+    for peer in &mut crowd {
+        peer.frame_of("hello").await;
+    }
+    assert!(begun.elapsed() <= Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
 /// A join reads older entries into memory, page by page. Between two pages retention removes the first one's entries and
 /// some more: what was read before must not be put together with what is read after.
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod models;
 mod mongod;
 mod report;
 mod sim;
+mod soak;
 mod tests;
 mod tools;
 mod workspace;
@@ -20,6 +21,7 @@ cargo xtask test    all tests: Rust, the page in a browser, Python
 cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and searches
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
+cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
 
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod")] => (task, &words[1..]),
-        [task @ ("sim" | "loom" | "bench"), ..] => (task, &words[1..]),
+        [task @ ("sim" | "soak" | "loom" | "bench"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     match task {
         "mongod" => report.part("MongoDB server", || mongod::mongod(&workspace).map(drop)),
         "sim" => report.part("simulation", || sim::sim(&workspace, options)),
+        "soak" => report.part("soak", || soak::soak(&workspace, options)),
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),
         "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
         "test" => tests::all(&workspace, &mut report),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
             tests::all(&workspace, &mut report);
             report.part("interleavings", || models::loom(&workspace, &[]));
             report.part("simulation", || sim::sim(&workspace, &[]));
+            report.part("soak", || soak::short(&workspace));
         }
     }
     report.finish()

@@ -56,7 +56,8 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     });
 }
 
-fn build_server(workspace: &Workspace) -> Outcome {
+/// The server as the tests take it.
+pub(crate) fn build_server(workspace: &Workspace) -> Outcome {
     if !workspace.has(SERVER) {
         return Err(format!("the workspace has no package {SERVER}"));
     }

@@ -114,16 +114,20 @@ impl RoomLog {
         self.state.lock().detach(member);
     }
 
-    /// Compares the head with the store's, unless that was done not longer than this ago, and takes in what other
-    /// writers have stored. Cancel safe.
+    /// Compares the head with the store's, unless that was done not longer than this ago or is begun meanwhile, and takes in
+    /// what other writers have stored. Cancel safe.
     pub(crate) async fn refresh(&self, max_age: Duration) -> Result<(), StoreError> {
+        let asked = Instant::now();
         self.engine
             .read(async {
                 let _one_at_a_time = self.comparing.lock().await;
                 let now = Instant::now();
                 let before = {
                     let state = self.state.lock();
-                    if state.compared.is_some_and(|at| now.duration_since(at) < max_age) {
+                    // What was looked up while this waited for its turn is new enough, however long that took: a crowd that
+                    // joins while the store is slow waits for two looks at most, not for one each.
+                    let is_recent = |at: Instant| at > asked || now.duration_since(at) < max_age;
+                    if state.compared.is_some_and(is_recent) {
                         return Ok(());
                     }
                     state.head

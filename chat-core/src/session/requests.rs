@@ -19,7 +19,7 @@ use crate::{CloseCode, Epoch, ErrorCode, Protocol, Refusal, RoomId, Start, metri
 /// So many frames in a row that are answered with `bad_request` end a connection.
 const BAD_FRAMES: u32 = 10;
 
-/// So many bursts of refused frames, in a row, are far above the rate.
+/// So many bursts of refused frames more than were let through are far above the rate.
 const REFUSED_BURSTS: u32 = 5;
 
 /// What a connection asked for and has: its rooms, and how much it may ask yet.
@@ -29,7 +29,7 @@ pub(super) struct Requests {
     bucket: Option<TokenBucket>,
     /// For frames that ask for nothing: a few keep a connection alive; millions would keep a core busy.
     control: Option<TokenBucket>,
-    /// Frames refused since one was let through.
+    /// How many more frames were refused than let through, since that was none.
     refused: u32,
     /// Frames in a row that were answered with `bad_request`: none of the protocol, or with fields that can't be.
     bad: u32,
@@ -191,7 +191,8 @@ impl Requests {
             self.refuse(id.as_ref(), &refusal);
             return Ok(());
         }
-        self.refused = 0;
+        // One that is let through makes up for one alone: in the midst of any flood there is one now and then.
+        self.refused = self.refused.saturating_sub(1);
         let frame = match parsed {
             Ok(frame) => frame,
             Err(rejected) => return self.bad_frame(rejected.id.as_ref(), rejected.message),

@@ -35,6 +35,8 @@ pub struct Troubled {
     pub reads_hang: AtomicBool,
     /// Reads of the log take so many milliseconds.
     pub read_ms: AtomicU64,
+    /// A look at a room's head takes so many milliseconds.
+    pub room_ms: AtomicU64,
     /// How many entries were read of logs.
     pub entries_read: AtomicUsize,
     /// The store never closes.
@@ -67,6 +69,7 @@ async fn pause(ms: &AtomicU64) {
 #[async_trait]
 impl MessageStore for Troubled {
     async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
+        pause(&self.room_ms).await;
         self.store.room(room).await
     }
     async fn create_room(&self, room: &RoomId, epoch: Epoch) -> Result<RoomHead, StoreError> {

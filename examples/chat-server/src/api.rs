@@ -75,6 +75,9 @@ impl Server {
     }
 
     fn render_metrics(&self) -> impl IntoResponse + use<> {
+        // Only the runtime knows it, and says so when it is asked.
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        metrics::gauge!("chat_server_tasks").set(tasks as f64);
         (
             [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
             self.metrics.render(),

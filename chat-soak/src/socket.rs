@@ -1,0 +1,253 @@
+//! Ways to the server: a WebSocket as a proper client has it, and a socket on which anything can be sent.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::book::{Book, Open};
+use crate::frame::Frame;
+
+/// How long a connection may take to be there.
+const ENTER: Duration = Duration::from_secs(20);
+
+/// A receive buffer that is full soon, of who is to fall behind.
+const SMALL: u32 = 4 << 10;
+
+pub(crate) type WebSocket = WebSocketStream<TcpStream>;
+
+/// Opens a WebSocket, as `chat.v1.json` or plain. The error says why not.
+pub(crate) async fn enter(book: &Arc<Book>, path: &str, v1: bool, small: bool) -> Result<(WebSocket, Open), String> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(4 << 10);
+    let mut request = format!("ws://{}{path}", book.address)
+        .into_client_request()
+        .map_err(|error| error.to_string())?;
+    if v1 {
+        let protocol = "chat.v1.json".parse().expect("it is one");
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let entering = async {
+        let stream = connect(book, small).await.map_err(|error| error.to_string())?;
+        let open = book.open();
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
+            Ok((socket, _)) => Ok((socket, open)),
+            Err(Error::Http(answer)) => Err(format!("status {}", answer.status())),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    timeout(ENTER, entering)
+        .await
+        .unwrap_or_else(|_| Err(format!("nothing for {} s", ENTER.as_secs())))
+}
+
+async fn connect(book: &Book, small: bool) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if small {
+        socket.set_recv_buffer_size(SMALL)?;
+    }
+    let stream = socket.connect(book.address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A socket on which anything can be sent.
+pub(crate) struct Raw {
+    pub(crate) write: OwnedWriteHalf,
+    pub(crate) read: Reading,
+    _open: Open,
+}
+
+/// What comes from the server.
+pub(crate) struct Reading {
+    half: OwnedReadHalf,
+    bytes: Vec<u8>,
+}
+
+/// How a connection ended, and what came before.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) frames: Vec<Frame>,
+    /// The close frame's code.
+    pub(crate) code: Option<u16>,
+    /// Pings of the server.
+    pub(crate) pings: usize,
+    /// It didn't end in time.
+    pub(crate) still_open: bool,
+    pub(crate) took: Duration,
+}
+
+impl Ended {
+    /// The code that the last `bye` named.
+    pub(crate) fn bye(&self) -> Option<u64> {
+        self.frames.iter().rev().find(|frame| frame.t == "bye")?.code.as_u64()
+    }
+}
+
+impl Raw {
+    pub(crate) async fn connect(book: &Arc<Book>) -> io::Result<Self> {
+        Self::with(book, false).await
+    }
+
+    async fn with(book: &Arc<Book>, small: bool) -> io::Result<Self> {
+        let (half, write) = connect(book, small).await?.into_split();
+        Ok(Self {
+            write,
+            read: Reading {
+                half,
+                bytes: Vec::new(),
+            },
+            _open: book.open(),
+        })
+    }
+
+    /// A connection that has shaken hands.
+    pub(crate) async fn enter(book: &Arc<Book>, path: &str, v1: bool, small: bool) -> io::Result<Self> {
+        let mut raw = Self::with(book, small).await?;
+        let protocol = if v1 {
+            "Sec-WebSocket-Protocol: chat.v1.json\r\n"
+        } else {
+            ""
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n",
+            book.address
+        );
+        raw.write.write_all(request.as_bytes()).await?;
+        let head = raw.read.head(ENTER).await?;
+        if head.starts_with("HTTP/1.1 101 ") {
+            Ok(raw)
+        } else {
+            Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()))
+        }
+    }
+}
+
+impl Reading {
+    /// The head of an HTTP answer. What comes behind it is kept.
+    pub(crate) async fn head(&mut self, limit: Duration) -> io::Result<String> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(end) = self.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
+                return Ok(String::from_utf8_lossy(&head).into_owned());
+            }
+            match timeout_at(until, self.half.read_buf(&mut self.bytes)).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+    }
+
+    /// What came behind the head, to the end of the connection.
+    pub(crate) async fn body(&mut self, limit: Duration) -> io::Result<String> {
+        match timeout(limit, self.half.read_to_end(&mut self.bytes)).await {
+            Ok(result) => result?,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        Ok(String::from_utf8_lossy(&self.bytes).into_owned())
+    }
+
+    /// The next frame: its opcode and payload. `None` at the end, however it came.
+    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((used, frame)) = parse(&self.bytes) {
+                self.bytes.drain(..used);
+                return Some(frame);
+            }
+            match self.half.read_buf(&mut self.bytes).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Reads until the server ends the connection, and answers nothing.
+    pub(crate) async fn until_end(&mut self, limit: Duration) -> Ended {
+        let (begun, mut ended) = (Instant::now(), Ended::default());
+        let until = begun + limit;
+        loop {
+            match timeout_at(until, self.frame()).await {
+                Err(_) => {
+                    ended.still_open = true;
+                    break;
+                }
+                Ok(None) => break,
+                Ok(Some((0x8, payload))) => {
+                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    ended.code = Some(code.unwrap_or(1005));
+                    break;
+                }
+                Ok(Some((0x9, _))) => ended.pings += 1,
+                Ok(Some((0x1, payload))) => {
+                    ended
+                        .frames
+                        .extend(Frame::parse(&String::from_utf8_lossy(&payload)).ok());
+                }
+                Ok(Some(_)) => {}
+            }
+        }
+        ended.took = begun.elapsed();
+        ended
+    }
+}
+
+/// The frame at the front and its length, once it is whole. A server's frames aren't masked.
+fn parse(bytes: &[u8]) -> Option<(usize, (u8, Vec<u8>))> {
+    let (&[first, short], rest) = bytes.split_first_chunk()?;
+    let (length, rest) = match short {
+        126 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from(u16::from_be_bytes(*length)), rest)
+        }
+        127 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            (u64::from_be_bytes(*length), rest)
+        }
+        short => (u64::from(short), rest),
+    };
+    let payload = rest.get(..usize::try_from(length).ok()?)?;
+    let used = bytes.len() - rest.len() + payload.len();
+    Some((used, (first & 0xf, payload.to_vec())))
+}
+
+/// A client's frame, masked with a mask that changes nothing. `first` is the first byte: the opcode and its bits.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend((length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(payload);
+    bytes
+}
+
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const PING: u8 = 0x89;
+
+/// Waits, unless the run settles first; then false.
+pub(crate) async fn wait(book: &Book, span: Duration) -> bool {
+    timeout(span, book.settling()).await.is_err()
+}
