@@ -191,8 +191,16 @@ impl<'a> Sending<'a> {
             self.close(CloseCode::TooSlow, None);
             return Ok(());
         }
-        if !feed.has_page() {
-            match feed.room.catch_up(feed.member, feed.next()).await {
+        let fetched = match feed.has_page() {
+            true => None,
+            false => Some(feed.room.catch_up(feed.member, feed.next()).await),
+        };
+        if self.session.outbox.phase() != Phase::Open {
+            // Who was told to go meanwhile hears nothing more of its rooms.
+            return Ok(());
+        }
+        if let Some(fetched) = fetched {
+            match fetched {
                 Ok(fetched) => feed.take(fetched, protocol, Instant::now(), &mut self.piece),
                 Err(error) => {
                     tracing::warn!(room = %feed.room.id, error = %Chain(&error), "catching up failed");
