@@ -72,6 +72,9 @@ mod message;
 mod metrics;
 mod outbox;
 mod policy;
+#[doc(hidden)]
+#[cfg(feature = "probe")]
+pub mod probe;
 mod rate;
 mod refusal;
 mod room;

@@ -10,7 +10,7 @@ use crate::engine::{Engine, RoomLease};
 use crate::log::{Receipt, Sender, Submission, store_failed};
 use crate::{
     Change, Denied, Draft, ErrorCode, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Refusal, RoomId, Start,
-    User, weight,
+    User,
 };
 
 impl Engine {
@@ -167,7 +167,7 @@ impl Engine {
             Ok(change) => change,
             Err(refusal) => return sender.tell(Err(refusal)),
         };
-        let bytes = size_of::<Submission>() + weight::change(&change);
+        let bytes = Submission::weight(&change);
         let entry = NewEntry {
             id: self.ids.message_id(),
             user: user.clone(),
