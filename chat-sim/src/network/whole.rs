@@ -1,23 +1,24 @@
-//! Connections that are slow, stop, and break at any frame.
+//! Connections of whole frames, which break at any of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use roomcast_core::{Bytes, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Inbound};
+use roomcast_core::{
+    Admission, Bytes, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Inbound,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::{Down, Line, Up, broken};
 use crate::frame::Frame;
-use crate::oracle::{ConnId, Event};
+use crate::oracle::Event;
 use crate::rng::Rng;
-use crate::world::World;
+use crate::world::Node;
 
 /// What both ends share.
 struct Link {
-    world: Arc<World>,
-    conn: ConnId,
+    line: Line,
     /// Cancelled when the connection breaks: what is on its way is lost. Broken as well when its hub is killed.
     cut: CancellationToken,
     /// How many frames it carries before it breaks.
@@ -32,7 +33,7 @@ impl Link {
         if self.cut.is_cancelled() {
             return false;
         }
-        if self.world.is_calm() {
+        if self.line.world.is_calm() {
             return true;
         }
         if self.frames_left.fetch_sub(1, Ordering::Relaxed) == 0 {
@@ -49,62 +50,47 @@ impl Link {
     }
 }
 
-fn broken() -> ConnectionError {
-    ConnectionError::new("the connection broke")
-}
-
-/// What a client sends.
-struct Up {
-    at: Instant,
-    inbound: Inbound,
-    request: Option<u64>,
-}
-
-/// What a client gets.
-#[derive(Debug)]
-pub(crate) enum Down {
+/// What the hub sends.
+enum Sent {
     Frame(Box<Frame>),
     Ping,
     Close(u16),
-    /// The connection is no more.
-    Gone,
 }
 
 /// The hub's end.
-pub(crate) struct HubEnd(HubReader, HubWriter);
+struct HubEnd(HubReader, HubWriter);
 
-pub(crate) struct HubReader {
+struct HubReader {
     link: Arc<Link>,
-    from_client: mpsc::UnboundedReceiver<Up>,
+    from_client: mpsc::UnboundedReceiver<(Instant, Inbound)>,
 }
 
-pub(crate) struct HubWriter {
+struct HubWriter {
     link: Arc<Link>,
-    to_client: mpsc::UnboundedSender<(Instant, Down)>,
+    to_client: mpsc::UnboundedSender<(Instant, Sent)>,
     window: Arc<Semaphore>,
     last: Instant,
 }
 
 /// The client's end.
-pub(crate) struct ClientEnd {
+pub(crate) struct Client {
     link: Arc<Link>,
-    to_hub: mpsc::UnboundedSender<Up>,
-    from_hub: mpsc::UnboundedReceiver<(Instant, Down)>,
+    to_hub: mpsc::UnboundedSender<(Instant, Inbound)>,
+    from_hub: mpsc::UnboundedReceiver<(Instant, Sent)>,
     /// Arrives later than it was looked at.
-    next: Option<(Instant, Down)>,
+    next: Option<(Instant, Sent)>,
     window: Arc<Semaphore>,
     last: Instant,
 }
 
-/// A connection to a hub that lives as long as `power` isn't cut.
-pub(crate) fn connect(world: &Arc<World>, conn: ConnId, power: &CancellationToken, rng: Rng) -> (HubEnd, ClientEnd) {
-    let breaks = rng.chance(world.plan.network * 10);
+/// A connection that lives as long as its hub, and is served by it.
+pub(super) fn connect(line: Line, node: &Node, admission: Admission, rng: Rng) -> Client {
+    let breaks = rng.chance(line.world.plan.network * 10);
     let now = Instant::now();
     let window = Arc::new(Semaphore::new(rng.size(2, 60)));
     let link = Arc::new(Link {
-        world: world.clone(),
-        conn,
-        cut: power.child_token(),
+        line,
+        cut: node.power.child_token(),
         frames_left: AtomicU64::new(if breaks { rng.between(0, 120) } else { u64::MAX }),
         slow_ms: *rng.pick(&[0, 2, 30, 150]),
         rng,
@@ -121,15 +107,17 @@ pub(crate) fn connect(world: &Arc<World>, conn: ConnId, power: &CancellationToke
         window: window.clone(),
         last: now,
     };
-    let client = ClientEnd {
+    node.hub.spawn(async move {
+        let _ended = admission.serve(HubEnd(reader, writer)).await;
+    });
+    Client {
         link,
         to_hub,
         from_hub,
         next: None,
         window,
         last: now,
-    };
-    (HubEnd(reader, writer), client)
+    }
 }
 
 impl Connection for HubEnd {
@@ -144,25 +132,24 @@ impl Connection for HubEnd {
 impl ConnectionReader for HubReader {
     async fn recv(&mut self) -> Result<Inbound, ConnectionError> {
         let next = async {
-            let up = self.from_client.recv().await.ok_or_else(broken)?;
-            sleep_until(up.at).await;
-            Ok(up)
+            let (at, inbound) = self.from_client.recv().await.ok_or_else(broken)?;
+            sleep_until(at).await;
+            Ok(inbound)
         };
-        let up = tokio::select! {
+        let inbound = tokio::select! {
             biased;
             () = self.link.cut.cancelled() => return Err(broken()),
-            up = next => up?,
+            inbound = next => inbound?,
         };
-        if let Some(request) = up.request {
-            let conn = self.link.conn;
-            self.link.world.see(&Event::Read { conn, request });
+        if let Inbound::Text(text) = &inbound {
+            self.link.line.read(text);
         }
-        Ok(up.inbound)
+        Ok(inbound)
     }
 }
 
 impl HubWriter {
-    async fn put(&mut self, down: Down) -> Result<(), ConnectionError> {
+    async fn put(&mut self, sent: Sent) -> Result<(), ConnectionError> {
         let place = async { self.window.acquire().await.map_err(ConnectionError::new) };
         tokio::select! {
             biased;
@@ -172,106 +159,97 @@ impl HubWriter {
         if !self.link.carries() {
             return Err(broken());
         }
-        let conn = self.link.conn;
-        match &down {
-            Down::Frame(frame) => self.link.world.see(&Event::Wrote { conn, frame }),
-            Down::Close(code) => self.link.world.see(&Event::Closing { conn, code: *code }),
-            Down::Ping | Down::Gone => {}
+        if let Sent::Frame(frame) = &sent {
+            let Line { world, conn, .. } = &self.link.line;
+            world.see(&Event::Wrote { conn: *conn, frame });
         }
         let at = self.link.arrival(&mut self.last);
-        self.to_client.send((at, down)).map_err(|_| broken())
-    }
-}
-
-/// How long a write took, also if the hub gave up waiting.
-struct Took {
-    link: Arc<Link>,
-    since: Instant,
-}
-
-impl Drop for Took {
-    fn drop(&mut self) {
-        let took = self.since.elapsed();
-        // The hub of a broken connection may be gone itself.
-        if took > Duration::ZERO && !self.link.cut.is_cancelled() {
-            let conn = self.link.conn;
-            self.link.world.see(&Event::WriteTook { conn, took });
-        }
+        self.to_client.send((at, sent)).map_err(|_| broken())
     }
 }
 
 impl ConnectionWriter for HubWriter {
     async fn send(&mut self, frames: &[Bytes]) -> Result<(), ConnectionError> {
-        let _took = Took {
-            link: self.link.clone(),
-            since: Instant::now(),
-        };
-        for frame in frames {
-            let frame: Box<Frame> = serde_json::from_slice(frame).map_err(ConnectionError::new)?;
-            self.put(Down::Frame(frame)).await?;
+        let _took = self.link.line.writing(&self.link.cut);
+        self.link.line.handed(frames);
+        for bytes in frames {
+            let frame = self.link.line.frame(bytes)?;
+            self.put(Sent::Frame(frame)).await?;
         }
         Ok(())
     }
 
     async fn ping(&mut self) -> Result<bool, ConnectionError> {
-        self.put(Down::Ping).await?;
+        self.put(Sent::Ping).await?;
         Ok(true)
     }
 
     async fn close(&mut self, close: &CloseFrame) -> Result<(), ConnectionError> {
-        self.put(Down::Close(close.code)).await
+        if !self.link.cut.is_cancelled() {
+            self.link.line.closing(close.code);
+        }
+        self.put(Sent::Close(close.code)).await
     }
 }
 
-impl ClientEnd {
-    pub(crate) fn id(&self) -> ConnId {
-        self.link.conn
+impl Client {
+    pub(super) fn line(&self) -> &Line {
+        &self.link.line
     }
 
-    /// Sends what may never arrive.
-    pub(crate) fn send(&mut self, inbound: Inbound, request: Option<u64>) {
+    pub(super) fn send(&mut self, up: &Up) {
+        match up {
+            Up::Text(text) => self.put(Inbound::Text(text.clone().into())),
+            Up::Binary => self.put(Inbound::Binary),
+            Up::TooLarge => self.put(Inbound::TooLarge),
+            Up::Ping => self.put(Inbound::Ping),
+            Up::Broken => self.link.cut.cancel(),
+        }
+    }
+
+    fn put(&mut self, inbound: Inbound) {
         if self.link.carries() {
             let at = self.link.arrival(&mut self.last);
             // A hub that has hung up hears nothing.
-            let _ = self.to_hub.send(Up { at, inbound, request });
+            let _ = self.to_hub.send((at, inbound));
         }
     }
 
-    /// What comes next. Cancel safe.
-    pub(crate) async fn recv(&mut self) -> Down {
-        let next = async {
-            if self.next.is_none() {
-                self.next = self.from_hub.recv().await;
-            }
-            match &self.next {
-                Some((at, _)) => sleep_until(*at).await,
+    pub(super) fn leave(&mut self) {
+        self.put(Inbound::Closed);
+    }
+
+    pub(super) async fn recv(&mut self) -> Down {
+        loop {
+            let next = async {
+                if self.next.is_none() {
+                    self.next = self.from_hub.recv().await;
+                }
+                match &self.next {
+                    Some((at, _)) => sleep_until(*at).await,
+                    None => return None,
+                }
+                self.next.take().map(|(_, sent)| sent)
+            };
+            let sent = tokio::select! {
+                biased;
+                () = self.link.cut.cancelled() => None,
+                sent = next => sent,
+            };
+            self.window.add_permits(1);
+            match sent {
+                Some(Sent::Frame(frame)) => return Down::Frame(frame),
+                Some(Sent::Close(code)) => return Down::Close(code),
+                Some(Sent::Ping) => self.put(Inbound::Pong),
                 None => return Down::Gone,
             }
-            self.next.take().map_or(Down::Gone, |(_, down)| down)
-        };
-        let down = tokio::select! {
-            biased;
-            () = self.link.cut.cancelled() => Down::Gone,
-            down = next => down,
-        };
-        self.window.add_permits(1);
-        if let Down::Frame(frame) = &down {
-            let conn = self.link.conn;
-            self.link.world.see(&Event::Received { conn, frame });
         }
-        down
-    }
-
-    /// Breaks the connection: what is on its way is lost.
-    pub(crate) fn cut(&self) {
-        self.link.cut.cancel();
     }
 }
 
-impl Drop for ClientEnd {
+impl Drop for Client {
     fn drop(&mut self) {
-        self.cut();
-        let conn = self.link.conn;
-        self.link.world.see(&Event::Ended { conn });
+        // What is on its way is lost.
+        self.link.cut.cancel();
     }
 }
