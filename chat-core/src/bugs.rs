@@ -59,6 +59,18 @@ mod switches {
         PlaceKept,
         /// A committer that found nothing to do says so a moment later.
         RestsLate,
+        /// What waits for one member is bounded in messages alone.
+        BytesUnbounded,
+        /// The answers that wait for a client are bounded in number alone.
+        AnswersUnbounded,
+        /// A page that was being read when its reader was sent away is sent all the same.
+        PageAfterKick,
+        /// A search doesn't ask whether history may be read.
+        SearchUnasked,
+        /// A WebSocket forgets that a frame was given up half-way, and goes on behind the half.
+        HalfFrameForgotten,
+        /// A WebSocket answers a ping while a frame is half sent.
+        PongWithinFrame,
     }
 
     thread_local! {
@@ -70,7 +82,9 @@ mod switches {
         BUG.set(bug);
     }
 
-    pub(crate) fn is(bug: Bug) -> bool {
+    /// Whether this thread has the bug.
+    #[must_use]
+    pub fn is(bug: Bug) -> bool {
         BUG.get() == Some(bug)
     }
 }

@@ -130,10 +130,7 @@ impl Engine {
                     () = engine.draining.cancelled() => return,
                     () = tokio::time::sleep(interval) => {}
                 }
-                let mut rooms: Vec<_> = engine.rooms.lock().values().cloned().collect();
-                // In one order, so that runs can be repeated.
-                rooms.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-                for room in rooms.iter().filter(|room| room.member_count() > 0) {
+                for room in engine.rooms().iter().filter(|room| room.member_count() > 0) {
                     tokio::select! {
                         biased;
                         () = engine.draining.cancelled() => return,
@@ -198,6 +195,13 @@ impl Engine {
     /// The room, if it is in use.
     pub(crate) fn room_in_use(&self, id: &RoomId) -> Option<Arc<RoomLog>> {
         self.rooms.lock().get(id).cloned()
+    }
+
+    /// The rooms in use. In one order, so that runs can be repeated.
+    pub(crate) fn rooms(&self) -> Vec<Arc<RoomLog>> {
+        let mut rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
+        rooms.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        rooms
     }
 
     pub(crate) fn rooms_in_use(&self) -> usize {

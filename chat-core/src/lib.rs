@@ -72,6 +72,9 @@ mod message;
 mod metrics;
 mod outbox;
 mod policy;
+#[doc(hidden)]
+#[cfg(feature = "probe")]
+pub mod probe;
 #[cfg(all(test, not(roomcast_loom)))]
 mod properties;
 mod rate;

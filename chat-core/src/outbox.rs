@@ -141,7 +141,7 @@ impl Outbox {
         }
         let messages = state.live.messages.saturating_add(batch.len());
         let bytes = state.live.bytes.saturating_add(batch.bytes());
-        let fits = messages <= self.limit.messages && bytes <= self.limit.bytes;
+        let fits = messages <= self.limit.messages && (bytes <= self.limit.bytes || bug!(BytesUnbounded));
         if fits {
             state.live = Load { messages, bytes };
             state.queue.push_back(Item::Batch {
@@ -286,7 +286,8 @@ impl Outbox {
     pub(crate) async fn capacity(&self, in_flight: usize) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let answers = state.replies < self.limit.bytes && state.queue.len() < self.limit.messages.saturating_mul(4);
+            let taken = state.replies < self.limit.bytes || bug!(AnswersUnbounded);
+            let answers = taken && state.queue.len() < self.limit.messages.saturating_mul(4);
             if state.in_flight < in_flight && answers {
                 return Poll::Ready(());
             }
@@ -359,6 +360,36 @@ impl State {
         self.taken = self.live;
         self.taken_replies = self.replies;
         fewer && std::mem::take(&mut self.held_back) && !bug!(AnswersUntold)
+    }
+}
+
+#[cfg(feature = "probe")]
+impl Outbox {
+    /// What is in it, counted anew beside what it has counted.
+    pub(crate) fn held(&self) -> crate::probe::Queued {
+        let state = self.state.lock();
+        let mut held = crate::probe::Queued {
+            taken: (state.taken.messages, state.taken.bytes),
+            taken_answers: state.taken_replies,
+            counted: (state.live.messages, state.live.bytes),
+            counted_answers: state.replies,
+            in_flight: state.in_flight,
+            items: state.queue.len(),
+            ..Default::default()
+        };
+        for item in &state.queue {
+            match item {
+                Item::Batch { batch, .. } => {
+                    held.queued.0 += batch.frames().len();
+                    held.queued.1 += batch.frames().iter().map(|frame| frame.bytes.len()).sum::<usize>();
+                }
+                Item::Reply(frame) => held.answers += frame.len(),
+                Item::Attach(attach) => held.others += attach.frames.iter().map(Bytes::len).sum::<usize>(),
+                Item::Detach { left, .. } => held.others += left.len(),
+                Item::Ping | Item::Lagging { .. } => {}
+            }
+        }
+        held
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::{Engine, RoomLease};
 use crate::log::{Receipt, Sender, Submission, nonce_conflict, store_failed};
 use crate::{
     Change, Denied, Draft, ErrorCode, Fingerprint, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Nonce,
-    Refusal, RoomId, Start, User, weight,
+    Refusal, RoomId, Start, User,
 };
 
 impl Engine {
@@ -179,7 +179,7 @@ impl Engine {
             Ok(change) => change,
             Err(refusal) => return sender.tell(Err(refusal)),
         };
-        let bytes = size_of::<Submission>() + weight::change(&change);
+        let bytes = Submission::weight(&change);
         let entry = NewEntry {
             id: self.ids.message_id(),
             user: user.clone(),

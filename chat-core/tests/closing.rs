@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::ponders::Ponders;
-use common::{Peer, Seen, room, user, v1};
+use common::trouble::Troubled;
+use common::{Peer, Seen, hub_of, room, since, unlimited, user, v1};
 use roomcast_core::{
     Bytes, CloseCode, CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Draft, Hub, Inbound,
     Limits, MemoryStore, OpenPolicy, Policy,
@@ -176,6 +177,26 @@ async fn a_slow_client_of_a_busy_room_is_closed() {
     assert!(kicked.elapsed() < Duration::from_secs(5), "{:?}", kicked.elapsed());
     assert!(before <= 101, "{before} messages");
     busy.abort();
+}
+
+/// A client catches up from a store that takes its time. While a page is read it is kicked, and its user may be banned: that
+/// page is not for it any more.
+#[tokio::test(start_paused = true)]
+async fn who_is_kicked_while_it_catches_up_gets_no_further_page() {
+    let store = Troubled::new(MemoryStore::new());
+    let mut limits = unlimited();
+    limits.tail.messages = 1;
+    let hub = hub_of(store.clone(), limits);
+    for _ in 0..10 {
+        say(&hub, "said before").await;
+    }
+    let epoch = hub.room(room("r")).head().await.unwrap().unwrap().epoch;
+    store.read_ms.store(1000, SeqCst);
+    let mut ann = Peer::connect(&hub, v1("ann", "r").start(since(epoch.as_str(), 0)));
+    ann.frame_of("hello").await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(hub.kick(user("ann").id()), 1);
+    assert_eq!(ann.frame().await["t"], "bye");
 }
 
 /// Ann is admitted; the operator bans and kicks her; then her handshake ends and she is served. Nobody asks the policy again,

@@ -26,6 +26,9 @@ pub(crate) async fn make(world: &Arc<World>, rng: Rng, span: Duration) {
         if rng.chance(100) {
             world.clock.jump(rng.between(0, 7_200_000) as i64 - 3_600_000);
         }
+        if rng.chance(150) {
+            world.policy.other_mask();
+        }
         if rng.chance(world.plan.policy) {
             let users = world.users();
             let (user, room) = (rng.pick(&users), rng.pick(&world.plan.rooms));

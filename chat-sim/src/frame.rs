@@ -19,6 +19,10 @@ pub(crate) struct Frame {
     pub(crate) user: Option<Author>,
     /// What was said.
     pub(crate) content: Option<String>,
+    /// What the application adds.
+    pub(crate) data: Option<Value>,
+    /// The message that this one answers.
+    pub(crate) reply_to: Option<String>,
     /// Whether it is a tombstone.
     pub(crate) deleted: bool,
     /// The message that an ack, an edit or a deletion is about.

@@ -12,6 +12,10 @@ pub(crate) struct Plan {
     pub(crate) rooms: Vec<String>,
     pub(crate) clients: usize,
     pub(crate) plain: usize,
+    /// How many parts of the embedding server do things in rooms by themselves.
+    pub(crate) bots: usize,
+    /// How many connections are WebSockets, in thousandths.
+    pub(crate) sockets: u64,
     pub(crate) limits: Limits,
     /// How many entries the store keeps of each room.
     pub(crate) retention: Option<usize>,
@@ -38,6 +42,8 @@ impl Plan {
             rooms: (1..=rng.size(1, 2)).map(|n| format!("room{n}")).collect(),
             clients: rng.size(2, 6),
             plain: rng.size(0, 2),
+            bots: rng.size(0, 2),
+            sockets: *rng.pick(&[0, 400, 400, 1_000]),
             limits: limits(rng),
             retention: rng.chance(300).then(|| rng.size(4, 60)),
             chaos: rng.millis(8_000, 30_000),
@@ -64,6 +70,13 @@ fn limits(rng: &Rng) -> Limits {
     limits.history_page_max = rng.size(3, 40);
     limits.history_page = limits.history_page_max.min(5);
     limits.in_flight = rng.size(1, 16);
+    limits.message_bytes = *rng.pick(&[2_000, 2_000, 64 << 10]);
+    if rng.chance(300) {
+        limits.control_rate = Some(Rate {
+            per_second: rng.between(1, 20) as f64,
+            burst: rng.between(20, 100) as u32,
+        });
+    }
     limits.rate = rng.chance(400).then(|| Rate {
         per_second: rng.between(5, 40) as f64,
         burst: rng.between(3, 40) as u32,

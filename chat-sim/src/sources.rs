@@ -1,16 +1,17 @@
 //! What a hub asks of its surroundings: the time, names, and what users may do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{Clock, Denied, Draft, Epoch, IdSource, Message, MessageId, Policy, RoomId, Timestamp, User};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-use crate::oracle::facts::Level;
+use crate::oracle::facts::{Level, Said};
 use crate::rng::{Rng, mix};
 
 /// A clock that jumps in both directions.
@@ -71,10 +72,12 @@ impl IdSource for Ids {
     }
 }
 
-/// A policy that changes its mind, and takes its time.
+/// A policy that changes its mind and what is said, and takes its time.
 #[derive(Debug, Clone)]
 pub(crate) struct Moody {
     levels: Arc<Mutex<BTreeMap<(String, String), Level>>>,
+    /// What it puts in place of a word, as an index.
+    mask: Arc<AtomicUsize>,
     rng: Rng,
 }
 
@@ -82,8 +85,18 @@ impl Moody {
     pub(crate) fn new(rng: Rng) -> Self {
         Self {
             levels: Arc::default(),
+            mask: Arc::default(),
             rng,
         }
+    }
+
+    /// From now on it puts something else in place of the word.
+    pub(crate) fn other_mask(&self) {
+        self.mask.fetch_xor(1, Ordering::Relaxed);
+    }
+
+    fn mask(&self) -> &'static str {
+        MASKS[self.mask.load(Ordering::Relaxed)]
     }
 
     pub(crate) fn set(&self, user: &str, room: &str, level: Level) {
@@ -113,13 +126,25 @@ impl Policy for Moody {
         self.needs(user, room, Level::Live).await
     }
 
-    async fn send(&self, _: &User, _: &RoomId, _: &mut Draft) -> Result<(), Denied> {
+    async fn send(&self, _: &User, _: &RoomId, draft: &mut Draft) -> Result<(), Denied> {
+        self.think().await;
+        let mask = self.mask();
+        if let Some(content) = &mut draft.content
+            && content.contains(WORD)
+        {
+            *content = masked(content, mask);
+            draft
+                .data
+                .get_or_insert_default()
+                .insert("masked".to_owned(), mask.into());
+        }
         self.think().await;
         Ok(())
     }
 
-    async fn edit(&self, user: &User, message: &Message, _: &mut String) -> Result<(), Denied> {
+    async fn edit(&self, user: &User, message: &Message, content: &mut String) -> Result<(), Denied> {
         self.think().await;
+        *content = masked(content, self.mask());
         author(user, message)
     }
 
@@ -131,6 +156,37 @@ impl Policy for Moody {
     async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
         self.needs(user, room, Level::History).await
     }
+}
+
+/// The word that the policy lets nobody say.
+pub(crate) const WORD: &str = "darn";
+
+const MASKS: [&str; 2] = ["****", "!!"];
+
+fn masked(content: &str, mask: &str) -> String {
+    content.replace(WORD, mask)
+}
+
+/// Whether the policy may have made this of what was sent.
+pub(crate) fn may_become(sent: &Said, stored: &Said) -> bool {
+    let Some(content) = sent.content.as_ref().filter(|content| content.contains(WORD)) else {
+        return sent == stored;
+    };
+    MASKS.iter().any(|mask| {
+        let mut data = sent.data.clone().unwrap_or_else(|| json!({}));
+        data["masked"] = Value::from(*mask);
+        let made = Said {
+            content: Some(masked(content, mask)),
+            data: Some(data),
+            reply_to: sent.reply_to.clone(),
+        };
+        made == *stored
+    })
+}
+
+/// The same of a message's new content.
+pub(crate) fn may_be_edited_to(sent: &str, stored: &str) -> bool {
+    MASKS.iter().any(|mask| masked(sent, mask) == stored)
 }
 
 fn author(user: &User, message: &Message) -> Result<(), Denied> {

@@ -12,6 +12,10 @@ pub struct Tally {
     pub entries: u64,
     /// Connections that were opened, or refused.
     pub connections: u64,
+    /// Those of them that were WebSockets.
+    pub sockets: u64,
+    /// What the embedding server asked of its hubs, and users that it sent away.
+    pub calls: u64,
     /// Calls that the store failed, answered late, in part or not at all.
     pub store_faults: u64,
     /// Hubs that were killed.
@@ -25,6 +29,8 @@ impl AddAssign for Tally {
         self.events += other.events;
         self.entries += other.entries;
         self.connections += other.connections;
+        self.sockets += other.sockets;
+        self.calls += other.calls;
         self.store_faults += other.store_faults;
         self.kills += other.kills;
         self.drains += other.drains;
@@ -35,8 +41,16 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} events: {} entries, {} connections, {} store faults, {} hubs killed, {} drained",
-            self.events, self.entries, self.connections, self.store_faults, self.kills, self.drains
+            "{} events: {} entries, {} connections ({} WebSockets), {} calls of the server's own, {} store faults, \
+             {} hubs killed, {} drained",
+            self.events,
+            self.entries,
+            self.connections,
+            self.sockets,
+            self.calls,
+            self.store_faults,
+            self.kills,
+            self.drains
         )
     }
 }

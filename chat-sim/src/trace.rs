@@ -24,6 +24,16 @@ impl Trace {
         }
     }
 
+    /// What happens too often to be worth a line, unless all is printed: so much of something.
+    pub(crate) fn note_briefly(&mut self, at: Duration, much: u64, what: fmt::Arguments<'_>) {
+        for part in [at.as_nanos() as u64, much] {
+            self.hash = (self.hash ^ part).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.print {
+            println!("{:>9.3} {what}", at.as_secs_f64());
+        }
+    }
+
     pub(crate) fn note(&mut self, at: Duration, what: fmt::Arguments<'_>) {
         use fmt::Write;
         let mut line = if self.last.len() == KEPT {

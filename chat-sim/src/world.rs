@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use roomcast_core::Hub;
+use roomcast_core::{Hub, probe};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::oracle::facts::Level;
-use crate::oracle::{ConnId, Event, HubId, Oracle, Violation};
+use crate::oracle::{CallId, ConnId, Event, HubId, Oracle, Violation};
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::sources::{Ids, JumpingClock, Moody};
@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) policy: Moody,
     began: Instant,
     nodes: Vec<Mutex<Option<Node>>>,
+    /// Hubs that shut down.
+    stopping: Mutex<Vec<Node>>,
     lives: AtomicUsize,
     calm: AtomicBool,
     /// What each client still has to do.
@@ -77,10 +79,11 @@ impl World {
             ids: Ids::new(seed),
             policy: Moody::new(rng.fork()),
             began,
+            stopping: Mutex::default(),
             nodes: (0..plan.hubs).map(|_| Mutex::new(None)).collect(),
             lives: AtomicUsize::new(0),
             calm: AtomicBool::new(false),
-            todo: Mutex::new(vec![1; plan.clients + plan.plain]),
+            todo: Mutex::new(vec![1; plan.clients + plan.plain + plan.bots]),
             watch: Mutex::new(Watch {
                 oracle: Oracle::new(plan.limits.clone()),
                 trace: Trace::new(print),
@@ -99,7 +102,12 @@ impl World {
             return;
         }
         let now = self.began.elapsed();
-        watch.trace.note(now, format_args!("{event}"));
+        let what = format_args!("{event}");
+        match event {
+            Event::Bytes { bytes, .. } => watch.trace.note_briefly(now, bytes.len() as u64, what),
+            Event::Held { .. } => watch.trace.note_briefly(now, 0, what),
+            _ => watch.trace.note(now, what),
+        }
         if let Err(violation) = watch.oracle.see(now, event) {
             watch.violation = Some(violation);
             self.broken.cancel();
@@ -125,6 +133,25 @@ impl World {
     /// How much a client still has to do.
     pub(crate) fn todo(&self, client: usize, count: usize) {
         self.todo.lock()[client] = count;
+    }
+
+    /// The number that the next call gets.
+    pub(crate) fn next_call(&self) -> CallId {
+        self.watch.lock().oracle.facts.calls.len()
+    }
+
+    /// Looks at what a hub holds for others, if it still runs.
+    pub(crate) fn look(&self, hub: HubId) {
+        let stopping = self.stopping.lock().iter().find(|node| node.id == hub).cloned();
+        let node = stopping.or_else(|| {
+            self.nodes
+                .iter()
+                .find_map(|node| node.lock().clone().filter(|node| node.id == hub))
+        });
+        if let Some(Node { hub, id, .. }) = node {
+            let held = &probe::held(&hub);
+            self.see(&Event::Held { hub: id, held });
+        }
     }
 
     /// The hub in this place, if one runs there.
@@ -170,12 +197,15 @@ impl World {
     /// Shuts the hub in this place down. A next one may start in the same place meanwhile.
     pub(crate) async fn drain(&self, place: usize, deadline: Duration) {
         let node = self.nodes[place].lock().take();
-        if let Some(Node { hub, id, power }) = node {
+        if let Some(node) = node {
+            self.stopping.lock().push(node.clone());
+            let Node { hub, id, power } = node;
             self.see(&Event::Draining { hub: id });
             let report = hub.shutdown(deadline).await;
             let late = report.took > deadline + Duration::from_millis(600);
             let clean = report.is_clean();
             self.see(&Event::Drained { hub: id, clean, late });
+            self.stopping.lock().retain(|node| node.id != id);
             power.cancel();
         }
     }
@@ -214,7 +244,9 @@ impl World {
     /// Everybody who takes part.
     pub(crate) fn users(&self) -> Vec<String> {
         let clients = (0..self.plan.clients).map(|n| format!("ann{n}"));
-        clients.chain((0..self.plan.plain).map(|n| format!("bob{n}"))).collect()
+        let plain = (0..self.plan.plain).map(|n| format!("bob{n}"));
+        let bots = (0..self.plan.bots).map(|n| format!("cat{n}"));
+        clients.chain(plain).chain(bots).collect()
     }
 
     async fn script(self: &Arc<Self>) {

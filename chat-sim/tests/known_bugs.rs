@@ -12,12 +12,15 @@ const PERMISSIONS: &str = "permissions hold for history as for live";
 const SHUTDOWN: &str = "shutdown loses nothing";
 const DELETED: &str = "what was deleted is nowhere given out again";
 const SETTLES: &str = "everything settles";
+const FRAMES: &str = "whole frames";
+const REASONS: &str = "a close has its reason";
+const VERBS: &str = "the server's own verbs";
 
 /// A bug, within how many seeds it is found, and the promises that it may break first.
 const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(DeliverBeforeCommit), 100, &[ORDER]),
     (Engine(AckBeforeCommit), 100, &[DURABLE]),
-    (CounterFirst, 100, &[SETTLES, SHUTDOWN]),
+    (CounterFirst, 100, &[SETTLES, SHUTDOWN, VERBS]),
     (Engine(LiveBeforeReplay), 100, &[GAP]),
     (Engine(LateAnswer), 100, &[GAP]),
     (Engine(OverflowDrops), 100, &[GAP]),
@@ -29,6 +32,12 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(TailKeepsDeleted), 100, &[DELETED]),
     (Engine(JoinLooksNowhere), 300, &[DELETED]),
     (Engine(UnboundedRequests), 300, &[BOUNDED]),
+    (Engine(BytesUnbounded), 300, &[BOUNDED]),
+    (Engine(AnswersUnbounded), 300, &[BOUNDED]),
+    (Engine(HalfFrameForgotten), 300, &[FRAMES]),
+    (Engine(PongWithinFrame), 100, &[FRAMES]),
+    (Engine(PageAfterKick), 300, &[REASONS]),
+    (Engine(SearchUnasked), 100, &[VERBS]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.

@@ -32,6 +32,7 @@
 mod authenticate;
 #[cfg(feature = "axum")]
 mod axum;
+mod bugs;
 #[cfg(feature = "hyper")]
 mod handshake;
 #[cfg(feature = "listener")]

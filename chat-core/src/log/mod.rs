@@ -86,6 +86,11 @@ impl RoomLog {
             .await
     }
 
+    #[cfg(feature = "probe")]
+    pub(crate) fn held(&self) -> crate::probe::Room {
+        self.state.lock().held()
+    }
+
     pub(crate) fn head(&self) -> u64 {
         self.state.lock().head
     }

@@ -267,6 +267,20 @@ impl LogState {
         self.queue_bytes = 0;
         std::mem::take(&mut self.queue)
     }
+
+    /// What is in it, counted anew beside what it has counted.
+    #[cfg(feature = "probe")]
+    pub(crate) fn held(&self) -> crate::probe::Room {
+        let weigh = |submission: &Submission| Submission::weight(&submission.entry.change);
+        let (entries, bytes, counted) = self.tail.held();
+        crate::probe::Room {
+            queue: (self.queue.len(), self.queue.iter().map(weigh).sum()),
+            counted_queue: self.queue_bytes,
+            tail: (entries, bytes),
+            counted_tail: counted,
+            lagging: self.members.iter().filter(|(_, member)| member.lagging).count(),
+        }
+    }
 }
 
 #[cfg(all(test, not(roomcast_loom)))]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::wire::{self, RequestId};
-use crate::{Change, CloseCode, ErrorCode, MessageId, NewEntry, Protocol, Refusal, RoomId};
+use crate::{Change, CloseCode, ErrorCode, MessageId, NewEntry, Protocol, Refusal, RoomId, weight};
 
 /// What the sender of a message is told once it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub(crate) struct Submission {
     /// When its sender is told that it wasn't stored.
     pub(crate) deadline: Instant,
     pub(crate) sender: Sender,
+}
+
+impl Submission {
+    /// About what a submission of this change takes in memory.
+    pub(crate) fn weight(change: &Change) -> usize {
+        size_of::<Self>() + weight::change(change)
+    }
 }
 
 /// Whom to tell. Told exactly once, whatever happens: if it is dropped, that it is unknown what became of the message.

@@ -117,6 +117,13 @@ impl Tail {
         self.complete
     }
 
+    /// How many entries it holds and what they weigh, counted anew, and what it has counted.
+    #[cfg(feature = "probe")]
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        let bytes = self.entries.iter().map(|(entry, frame)| weight(entry, frame)).sum();
+        (self.entries.len(), bytes, self.bytes)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries = VecDeque::new();
         self.bytes = 0;

@@ -14,6 +14,7 @@ use tokio::time::error::Elapsed;
 
 use super::feed::Feed;
 use super::{Ping, Pulse, Session};
+use crate::bugs::bug;
 use crate::engine::{Chain, Engine};
 use crate::outbox::{Closing, Item, Phase, Taken};
 use crate::{CloseCode, ConnectionError, ConnectionWriter, StoreErrorKind, metrics};
@@ -194,8 +195,16 @@ impl<'a> Sending<'a> {
             self.close(CloseCode::TooSlow, None);
             return Ok(());
         }
-        if !feed.has_page() {
-            match feed.room.catch_up(feed.member, feed.next()).await {
+        let fetched = match feed.has_page() {
+            true => None,
+            false => Some(feed.room.catch_up(feed.member, feed.next()).await),
+        };
+        if self.session.outbox.phase() != Phase::Open && !bug!(PageAfterKick) {
+            // Who was told to go meanwhile hears nothing more of its rooms.
+            return Ok(());
+        }
+        if let Some(fetched) = fetched {
+            match fetched {
                 Ok(fetched) => feed.take(fetched, protocol, Instant::now(), &mut self.piece),
                 Err(error) => {
                     tracing::warn!(room = %feed.room.id, error = %Chain(&error), "catching up failed");

@@ -1,8 +1,10 @@
 //! Clients as people write them: they keep cursors and nonces, and come back.
 
+mod bot;
 mod full;
 mod ops;
 mod plain;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,10 @@ pub(crate) fn start_all(world: &Arc<World>, rng: &Rng) {
         let (world, rng) = (world.clone(), rng.fork());
         if number < world.plan.clients {
             tokio::spawn(full::Full::new(world, rng, number, user).run());
-        } else {
+        } else if number < world.plan.clients + world.plan.plain {
             tokio::spawn(plain::Plain::new(world, rng, number, user).run());
+        } else {
+            tokio::spawn(bot::Bot::new(world, rng, number, user).run());
         }
     }
 }
@@ -54,12 +58,15 @@ async fn dial(
         return Err(soon);
     };
     let conn = world.next_conn();
+    // Some identities don't hold for long.
+    let expires = (!world.is_calm() && rng.chance(80)).then(|| rng.millis(200, 6_000));
     world.see(&Event::Opening {
         user,
         plain: protocol == Protocol::Plain,
         hub: node.id,
         room,
         start,
+        expires,
     });
     let (Ok(who), Ok(id)) = (User::named(user), RoomId::new(room)) else {
         unreachable!("{user} and {room} are names");
@@ -67,6 +74,10 @@ async fn dial(
     let client = match protocol {
         Protocol::Plain => Client::plain(who, id),
         Protocol::V1 => Client::v1(who).room(id),
+    };
+    let client = match expires {
+        Some(span) => client.expires_in(span),
+        None => client,
     };
     let admission = tokio::select! {
         biased;
@@ -84,9 +95,5 @@ async fn dial(
     };
     // The answer to the upgrade is on its way.
     sleep(rng.millis(0, 20)).await;
-    let (hub_end, client_end) = network::connect(world, conn, &node.power, rng.fork());
-    node.hub.spawn(async move {
-        let _ended = admission.serve(hub_end).await;
-    });
-    Ok(client_end)
+    Ok(network::connect(world, conn, &node, admission, rng.fork()))
 }

@@ -3,13 +3,12 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::oracle::facts::Ask;
+use crate::oracle::facts::{Ask, Said};
 
 #[derive(Debug)]
 pub(super) struct Op {
     pub(super) room: String,
     pub(super) ask: Ask,
-    pub(super) reply_to: Option<String>,
     /// The request under way on this connection.
     pub(super) request: Option<u64>,
     /// When it may be sent (again).
@@ -21,7 +20,6 @@ impl Op {
         Self {
             room: room.to_owned(),
             ask,
-            reply_to: None,
             request: None,
             due: Instant::now(),
         }
@@ -36,13 +34,20 @@ impl Op {
     pub(super) fn frame(&self, id: u64) -> Value {
         let room = &self.room;
         match &self.ask {
-            Ask::Send { nonce, content } => {
-                let mut frame = json!({"t": "send", "id": id, "room_id": room, "content": content});
-                if let Some(nonce) = nonce {
-                    frame["nonce"] = json!(nonce);
+            Ask::Send { nonce, said } => {
+                let mut frame = json!({"t": "send", "id": id, "room_id": room});
+                let Said {
+                    content,
+                    data,
+                    reply_to,
+                } = said;
+                for (name, text) in [("content", content), ("nonce", nonce), ("reply_to", reply_to)] {
+                    if let Some(text) = text {
+                        frame[name] = json!(text);
+                    }
                 }
-                if let Some(reply_to) = &self.reply_to {
-                    frame["reply_to"] = json!(reply_to);
+                if let Some(data) = data {
+                    frame["data"] = data.clone();
                 }
                 frame
             }
@@ -50,7 +55,9 @@ impl Op {
                 json!({"t": "edit", "id": id, "room_id": room, "msg": msg, "content": content})
             }
             Ask::Delete { msg } => json!({"t": "delete", "id": id, "room_id": room, "msg": msg}),
-            Ask::Join(_) | Ask::Leave | Ask::History | Ask::Ping => json!({"t": "ping", "id": id}),
+            Ask::Join(_) | Ask::Leave | Ask::History | Ask::Search { .. } | Ask::Head | Ask::Ping => {
+                json!({"t": "ping", "id": id})
+            }
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast_core::{Inbound, Protocol};
+use roomcast_core::Protocol;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::dial;
-use crate::network::Down;
+use super::{dial, words};
+use crate::network::{ClientEnd, Down, Leave, Up};
 use crate::oracle::Event;
-use crate::oracle::facts::{Ask, Request, Start};
+use crate::oracle::facts::{Ask, Request, Said, Start};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -56,7 +56,7 @@ impl Plain {
         }
     }
 
-    async fn talk(&mut self, mut end: crate::network::ClientEnd) {
+    async fn talk(&mut self, mut end: ClientEnd) {
         let pace = self.world.plan.pace * 4;
         let mut due = Instant::now();
         loop {
@@ -64,14 +64,14 @@ impl Plain {
                 biased;
                 down = end.recv() => match down {
                     Down::Frame(_) => self.world.todo(self.number, 0),
-                    Down::Ping => end.send(Inbound::Pong, None),
                     Down::Close(_) | Down::Gone => return,
                 },
                 () = sleep_until(due) => {
                     due = Instant::now() + pace.mul_f64(self.rng.below(1000) as f64 / 500.0) + Duration::from_millis(1);
                     if !self.world.is_calm() {
                         if self.rng.chance(20) {
-                            return;
+                            let how = [Leave::Abruptly, Leave::Politely, Leave::ByHalf, Leave::MidFrame];
+                            return end.leave(*self.rng.pick(&how)).await;
                         }
                         if self.rng.chance(20) {
                             sleep(self.rng.millis(100, 4_000)).await;
@@ -83,16 +83,21 @@ impl Plain {
         }
     }
 
-    fn say(&mut self, end: &mut crate::network::ClientEnd) {
+    fn say(&mut self, end: &mut ClientEnd) {
         self.sent += 1;
-        let content = format!("{}-{}", self.user, self.sent);
-        let frame = json!({ "content": content }).to_string();
-        let request = Request::new(self.sent, &self.room, Ask::Send { nonce: None, content });
+        let content = words::text(&self.rng, &self.user, self.sent);
+        // What the protocol doesn't know is ignored: by the number the simulation knows it again.
+        let frame = json!({ "content": content, "id": self.sent }).to_string();
+        let said = Said {
+            content: Some(content),
+            ..Said::default()
+        };
+        let request = Request::new(self.sent, &self.room, Ask::Send { nonce: None, said });
         let conn = end.id();
         self.world.see(&Event::Sent {
             conn,
             request: &request,
         });
-        end.send(Inbound::Text(frame.into()), Some(self.sent));
+        end.send(Up::Text(frame));
     }
 }

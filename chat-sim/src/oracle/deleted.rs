@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::facts::{Change, Facts, Log, Moment};
+use super::facts::{Change, Facts, Log, Moment, Text};
 use super::{Event, Promise};
 use crate::frame::Frame;
 
@@ -49,15 +49,22 @@ impl Promise for DeletedIsGone {
 }
 
 /// Whether the entry says what its message said at such a moment.
-fn is_true(log: &Log, frame: &Frame, recent: impl Fn(Moment) -> bool) -> bool {
-    let content = frame.content.as_deref();
+pub(super) fn is_true(log: &Log, frame: &Frame, recent: impl Fn(Moment) -> bool) -> bool {
+    let text = match (frame.deleted, &frame.content) {
+        (true, Some(_)) => return false,
+        (true, None) => Text::Deleted,
+        (false, content) => Text::Is(content.clone()),
+    };
     match log.record(frame.seq).map(|record| &record.change) {
-        Some(Change::Message { .. }) => frame.deleted == content.is_none() && log.said(frame.seq, content, recent),
+        Some(Change::Message { said, .. }) => {
+            let whole = frame.deleted || frame.data == said.data && frame.reply_to == said.reply_to;
+            whole && log.was(frame.seq, &text, recent)
+        }
         // An edit says nothing any more once retention has removed its message.
         Some(Change::Edit { target, .. }) => {
-            (content.is_none() && *target <= log.floor) || log.said(*target, content, recent)
+            (text == Text::Deleted && *target <= log.floor) || log.was(*target, &text, recent)
         }
-        Some(Change::Delete { .. }) => content.is_none(),
+        Some(Change::Delete { .. }) => frame.content.is_none(),
         None => false,
     }
 }

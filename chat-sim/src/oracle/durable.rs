@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Ask, Change, Facts, Request};
+use super::facts::{Ask, Change, Facts, Request, Said};
 use super::{Event, Promise};
 use crate::frame::Frame;
+use crate::sources;
 
 #[derive(Default)]
 pub(crate) struct Durable {
@@ -46,31 +47,43 @@ impl Promise for Durable {
 }
 
 fn acked(user: &str, request: &Request, frame: &Frame, facts: &Facts) -> Result<(), String> {
-    let log = facts.log(&request.room)?;
-    let record = log.record(frame.seq);
-    let stored = record.is_some_and(|record| {
+    let Request { room, ask, .. } = request;
+    if frame.room_id == *room && is_stored(user, room, ask, false, &frame.msg, frame.seq, facts) {
+        return Ok(());
+    }
+    let record = facts.log(room)?.record(frame.seq);
+    Err(format!(
+        "{user} asked {request:?} and got {frame:?}, stored is {record:?}"
+    ))
+}
+
+/// Whether what was asked for is stored under this number, about this message: as it was said, or, unless it is the server's
+/// `own`, as the policy makes it.
+pub(super) fn is_stored(user: &str, room: &str, ask: &Ask, own: bool, msg: &str, seq: u64, facts: &Facts) -> bool {
+    let record = facts.logs.get(room).and_then(|log| log.record(seq));
+    let becomes = |asked: &Said, stored: &Said| match own {
+        true => asked == stored,
+        false => sources::may_become(asked, stored),
+    };
+    record.is_some_and(|record| {
         record.user == user
-            && match (&record.change, &request.ask) {
-                (Change::Message { nonce, versions }, Ask::Send { nonce: asked, content }) => {
-                    nonce == asked
-                        && record.id == frame.msg
-                        && versions.first().is_some_and(|(_, said)| said.as_ref() == Some(content))
-                }
+            && match (&record.change, ask) {
                 (
-                    Change::Edit { msg, content, .. },
+                    Change::Message { nonce, said, .. },
+                    Ask::Send {
+                        nonce: asked,
+                        said: wanted,
+                    },
+                ) => nonce == asked && record.id == msg && becomes(wanted, said),
+                (
+                    Change::Edit { msg: of, content, .. },
                     Ask::Edit {
                         msg: asked,
                         content: wanted,
                     },
-                ) => msg == asked && *msg == frame.msg && content == wanted,
-                (Change::Delete { msg, .. }, Ask::Delete { msg: asked }) => msg == asked && *msg == frame.msg,
+                ) => of == asked && of == msg && sources::may_be_edited_to(wanted, content),
+                (Change::Delete { msg: of, .. }, Ask::Delete { msg: asked }) => of == asked && of == msg,
                 _ => false,
             }
-    });
-    if stored && frame.room_id == request.room {
-        return Ok(());
-    }
-    Err(format!(
-        "{user} asked {request:?} and got {frame:?}, stored is {record:?}"
-    ))
+    })
 }

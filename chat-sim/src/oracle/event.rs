@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Event;
+use super::facts::Call;
 use crate::frame::Frame;
 
 impl fmt::Display for Event<'_> {
@@ -24,18 +25,43 @@ impl fmt::Display for Event<'_> {
                 hub,
                 room,
                 start,
+                expires,
             } => {
-                write!(f, "{user} (plain {plain}) opens hub {hub}, {room} from {start:?}")
+                write!(
+                    f,
+                    "{user} (plain {plain}) opens hub {hub}, {room} from {start:?}, for {expires:?}"
+                )
             }
+            Self::Served { conn, socket } => write!(f, "c{conn} is served, WebSocket {socket}"),
             Self::Sent { conn, request } => write!(f, "c{conn} > {} {} {:?}", request.id, request.room, request.ask),
             Self::Read { conn, request } => write!(f, "c{conn} read {request}"),
+            Self::Handed { conn, frames } => write!(f, "c{conn} to be sent: {}", frames.len()),
+            Self::Bytes { conn, bytes } => write!(f, "c{conn} bytes {}", bytes.len()),
+            Self::Garbled { conn, what } => write!(f, "c{conn} garbled: {what}"),
             Self::Wrote { conn, frame } => write!(f, "c{conn} wrote {frame}"),
             Self::WriteTook { conn, took } => write!(f, "c{conn} write took {took:?}"),
             Self::Closing { conn, code } => write!(f, "c{conn} closing {code}"),
             Self::Received { conn, frame } => write!(f, "c{conn} < {frame}"),
+            Self::Closed { conn, code } => write!(f, "c{conn} closed {code}"),
             Self::Ended { conn } => write!(f, "c{conn} ended"),
+            Self::Provoked { conn, codes } => write!(f, "c{conn} provokes {codes:?}"),
+            Self::Kicked { hub, user } => write!(f, "hub {hub} sends {user} away"),
+            Self::Asked { call } => {
+                let Call {
+                    hub,
+                    user,
+                    room,
+                    ask,
+                    own,
+                    ..
+                } = call;
+                write!(f, "{user} (own {own}) calls hub {hub}, {room}: {ask:?}")
+            }
+            Self::Told { call, answer } => write!(f, "call {call}: {answer:?}"),
             Self::Level { user, room, level } => write!(f, "policy: {user} in {room}: {level:?}"),
             Self::StoreCall { hub } => write!(f, "store: called by hub {hub}"),
+            Self::Appending { hub, count, bytes } => write!(f, "store: hub {hub} offers {count}, {bytes} bytes"),
+            Self::Held { hub, .. } => write!(f, "hub {hub} is looked through"),
             Self::StoreFault { hub } => write!(f, "store: fails hub {hub}"),
             Self::Draining { hub } => write!(f, "hub {hub} drains"),
             Self::Drained { hub, clean, late } => write!(f, "hub {hub} drained, clean {clean}, late {late}"),

@@ -5,21 +5,28 @@ mod deleted;
 mod durable;
 mod event;
 pub(crate) mod facts;
+mod frames;
 mod gaps;
 mod order;
 mod permissions;
+mod reasons;
 mod resume;
 mod shutdown;
+mod verbs;
 
 use std::time::Duration;
 
-use roomcast_core::Limits;
+use roomcast_core::probe::Held;
+use roomcast_core::{Bytes, Limits};
 
 use crate::frame::Frame;
-use facts::{Facts, Level, Record, Request, Start};
+use facts::{Answer, Call, Facts, Level, Record, Request, Start};
 
 /// A connection, numbered in the order in which they were opened.
 pub(crate) type ConnId = usize;
+
+/// A call of the embedding server, numbered in the order in which they were made.
+pub(crate) type CallId = usize;
 
 /// One life of a hub: a restart gets another number.
 pub(crate) type HubId = usize;
@@ -47,12 +54,21 @@ pub(crate) enum Event<'a> {
         hub: HubId,
         room: &'a str,
         start: &'a Start,
+        expires: Option<Duration>,
     },
+    /// The hub begins to serve it, on a WebSocket or on what carries whole frames.
+    Served { conn: ConnId, socket: bool },
     /// The client sends a request, or for the first time the same as a new one.
     Sent { conn: ConnId, request: &'a Request },
     /// The hub took a request from the transport.
     Read { conn: ConnId, request: u64 },
-    /// The hub gave a frame to the transport.
+    /// The hub gives frames to the transport, to be sent together.
+    Handed { conn: ConnId, frames: &'a [Bytes] },
+    /// The WebSocket wrote.
+    Bytes { conn: ConnId, bytes: &'a [u8] },
+    /// The client can't make out what it got.
+    Garbled { conn: ConnId, what: &'a str },
+    /// One of them is the transport's own now.
     Wrote { conn: ConnId, frame: &'a Frame },
     /// A write ended, well or not.
     WriteTook { conn: ConnId, took: Duration },
@@ -60,12 +76,26 @@ pub(crate) enum Event<'a> {
     Closing { conn: ConnId, code: u16 },
     /// The client got a frame.
     Received { conn: ConnId, frame: &'a Frame },
+    /// The client was told that the connection is closed.
+    Closed { conn: ConnId, code: u16 },
     /// The client has no connection any more.
     Ended { conn: ConnId },
+    /// The client does what it may be sent away for, with one of these codes.
+    Provoked { conn: ConnId, codes: &'a [u16] },
+    /// The embedding server sends a user away.
+    Kicked { hub: HubId, user: &'a str },
+    /// The embedding server asks a hub something.
+    Asked { call: &'a Call },
+    /// It is answered.
+    Told { call: CallId, answer: &'a Answer },
     /// What a user may do in a room from now on.
     Level { user: &'a str, room: &'a str, level: Level },
     /// A hub calls its store.
     StoreCall { hub: HubId },
+    /// A hub offers its store so many entries, which take about so many bytes in memory.
+    Appending { hub: HubId, count: usize, bytes: usize },
+    /// What a hub holds for others.
+    Held { hub: HubId, held: &'a Held },
     /// The store did less than it should, or took long.
     StoreFault { hub: HubId },
     /// A shutdown begins.
@@ -124,6 +154,9 @@ impl Oracle {
                 Box::new(permissions::Permissions),
                 Box::new(shutdown::Shutdown::new(limits)),
                 Box::new(deleted::DeletedIsGone),
+                Box::<frames::WholeFrames>::default(),
+                Box::new(reasons::Reasons),
+                Box::new(verbs::Verbs),
             ],
         }
     }

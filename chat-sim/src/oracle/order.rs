@@ -28,7 +28,11 @@ impl Promise for Order {
                     ));
                 };
                 let same = match &record.change {
-                    Change::Message { .. } => frame.is_message() && frame.id == *record.id,
+                    Change::Message { said, .. } => {
+                        let whole = frame.data == said.data && frame.reply_to == said.reply_to;
+                        let bare = frame.data.is_none() && frame.reply_to.is_none();
+                        frame.is_message() && frame.id == *record.id && if frame.deleted { bare } else { whole }
+                    }
                     Change::Edit { target, msg, .. } => {
                         frame.t == "edit" && frame.target == *target && frame.msg == *msg
                     }

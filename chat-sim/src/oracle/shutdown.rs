@@ -7,6 +7,7 @@ use roomcast_core::Limits;
 
 use super::facts::{Ask, Change, Conn, Facts, Moment, Request};
 use super::{Event, HubId, Promise};
+use crate::sources;
 
 /// The code with which a stopping hub closes.
 const DRAINING: u16 = 4000;
@@ -53,9 +54,12 @@ impl Promise for Shutdown {
                 let conn = facts.conn(*conn);
                 let request = frame.answers().and_then(|id| conn.requests.get(&id));
                 let hub = &facts.hubs[conn.hub];
+                // For who is sent away nothing is waited for.
+                let sent_away = conn.kicked.is_some() || conn.expired(facts.now.at);
                 match request {
                     Some(request)
-                        if request.ask.is_write()
+                        if !sent_away
+                            && request.ask.is_write()
                             && hub.draining.is_some()
                             && request.read.is_some_and(|read| {
                                 read > hub.fault && facts.now.at.saturating_sub(read.at) < self.limits.commit
@@ -78,7 +82,8 @@ impl Promise for Shutdown {
                     _ => Ok(()),
                 }
             }
-            Event::StoreCall { hub } if facts.hubs[*hub].drained => {
+            // A call of the embedding server's own isn't the hub's work.
+            Event::StoreCall { hub } if facts.hubs[*hub].drained && facts.hubs[*hub].calls == 0 => {
                 Err(format!("hub {hub} still uses its store after its shutdown"))
             }
             _ => Ok(()),
@@ -103,13 +108,12 @@ fn is_settled(conn: &Conn, request: &Request, facts: &Facts, commit: Duration) -
     if failed || !conn.plain {
         return failed || request.answered.is_some();
     }
-    let Ask::Send { content, .. } = &request.ask else {
+    let Ask::Send { said, .. } = &request.ask else {
         return true;
     };
     facts.logs.get(&request.room).is_some_and(|log| {
         log.records().iter().rev().any(|record| {
-            matches!(&record.change, Change::Message { versions, .. }
-                if versions.first().is_some_and(|(_, said)| said.as_ref() == Some(content)))
+            matches!(&record.change, Change::Message { said: stored, .. } if sources::may_become(said, stored))
         })
     })
 }

@@ -10,6 +10,7 @@ use roomcast_core::CloseFrame;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame;
+use crate::bugs::bug;
 
 /// What the halves share. The lock is held for one poll of the stream at most.
 pub(super) type Shared<S> = Arc<Mutex<Link<S>>>;
@@ -45,7 +46,7 @@ impl<S> Link<S> {
 
     /// The reader may write `control` itself.
     pub(super) fn reader_may_write(&self) -> bool {
-        !self.writing && !self.mid_frame
+        !self.writing && !self.mid_frame || bug!(PongWithinFrame)
     }
 
     /// The writer has finished, or was given up.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::{Position, text_len};
 use super::link::{Link, Shared};
+use crate::bugs::bug;
 
 /// What a stream is offered that took nothing the last time.
 const SMALL: usize = 4 << 10;
@@ -108,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for We
                 let written = poll_chunk(link, cx, at, &frames[..end], chunk);
                 stuck = written.is_pending();
                 at.advance(frames, ready!(written)?);
-                link.mid_frame = at.offset > 0;
+                link.mid_frame = at.offset > 0 && !bug!(HalfFrameForgotten);
             }
         })
         .await

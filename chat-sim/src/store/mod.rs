@@ -1,5 +1,7 @@
 //! The store: a true log in memory, and one handle per hub through which it is slow, fails, hangs and answers late.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -11,9 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use roomcast_core::{
-    Appended, Change, Clock, Epoch, HistoryPage, HistoryRange, IdSource, LogPage, MemoryStore, Message, MessageId,
-    MessageStore, NewEntry, Nonce, Outcome, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind,
-    User, UserId,
+    Appended, Change, Epoch, HistoryPage, HistoryRange, IdSource, LogPage, MemoryStore, Message, MessageId,
+    MessageSearch, MessageStore, NewEntry, Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError,
+    StoreErrorKind, UserId, probe,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,10 +23,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bug::{self, Bug};
-use crate::oracle::facts::{self, Moment, Record};
 use crate::oracle::{Event, HubId};
 use crate::rng::Rng;
 use crate::world::World;
+use write::Write;
 
 /// How well the store is, in thousandths of its calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,17 +105,6 @@ enum Answer {
     Unknown,
     Never,
     Fails(StoreErrorKind),
-}
-
-/// A write on its way.
-struct Write {
-    world: Arc<World>,
-    hub: HubId,
-    room: RoomId,
-    expected: u64,
-    entries: Vec<NewEntry>,
-    /// The id of what another writer stores right after.
-    rival: Option<MessageId>,
 }
 
 /// A write whose caller may stop waiting.
@@ -248,6 +239,9 @@ impl Handle {
 
     async fn write(&self, room: &RoomId, expected: u64, entries: &[NewEntry]) -> Result<Appended, StoreError> {
         self.begin()?;
+        let (hub, count, bytes) = (self.hub, entries.len(), probe::weigh(entries));
+        self.world.see(&Event::Appending { hub, count, bytes });
+        self.world.look(hub);
         let fate = self.fate(entries.len());
         if !matches!(fate.answer, Answer::Truth) || fate.delay > LONG {
             self.fault();
@@ -313,80 +307,6 @@ impl Handle {
 /// A latency that counts as a fault.
 const LONG: Duration = Duration::from_millis(300);
 
-impl Write {
-    /// It happens now, as a whole or not at all.
-    fn land(&self) -> Result<Appended, StoreError> {
-        let disk = &self.world.disk;
-        let mut appended = at_once(disk.log.append(&self.room, self.expected, &self.entries))?;
-        for (entry, outcome) in self.entries.iter().zip(&appended.outcomes) {
-            self.tell(Some(self.hub), entry, outcome);
-        }
-        if let Some(id) = self.rival {
-            let rival = User::named("rival").unwrap_or_else(|error| unreachable!("{error}"));
-            let entry = NewEntry {
-                id,
-                user: rival,
-                at: self.world.clock.now(),
-                change: Change::Message {
-                    content: Some("from elsewhere".into()),
-                    data: None,
-                    reply_to: None,
-                    nonce: None,
-                },
-            };
-            let other = at_once(disk.log.append(&self.room, appended.head, std::slice::from_ref(&entry)))?;
-            for outcome in &other.outcomes {
-                self.tell(None, &entry, outcome);
-            }
-            appended.head = other.head;
-        }
-        if let Some(head) = at_once(disk.log.room(&self.room))? {
-            let room = self.room.as_str();
-            self.world.see(&Event::Trimmed {
-                room,
-                floor: head.floor,
-            });
-        }
-        Ok(appended)
-    }
-
-    fn tell(&self, hub: Option<HubId>, entry: &NewEntry, outcome: &Outcome) {
-        let Outcome::Stored { seq, target } = *outcome else {
-            return;
-        };
-        let target = target.unwrap_or_default();
-        let change = match &entry.change {
-            Change::Message { content, nonce, .. } => facts::Change::Message {
-                // Without what a bug has added to it.
-                nonce: nonce
-                    .as_ref()
-                    .map(|(nonce, _)| nonce.as_str().split('@').next().unwrap_or_default().to_owned()),
-                versions: vec![(Moment::default(), content.clone())],
-            },
-            Change::Edit { message, content } => facts::Change::Edit {
-                target,
-                msg: message.to_string(),
-                content: content.clone(),
-            },
-            Change::Delete { message } => facts::Change::Delete {
-                target,
-                msg: message.to_string(),
-            },
-        };
-        let record = Record {
-            id: entry.id.to_string(),
-            user: entry.user.id().as_str().to_owned(),
-            change,
-        };
-        self.world.see(&Event::Committed {
-            hub,
-            room: self.room.as_str(),
-            seq,
-            record: &record,
-        });
-    }
-}
-
 /// The store in memory never waits.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -451,5 +371,23 @@ impl MessageStore for Handle {
         // The log is everybody's: only this way to it is closed.
         self.closed.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn search(&self) -> Option<&dyn MessageSearch> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl MessageSearch for Handle {
+    async fn search(
+        &self,
+        room: &RoomId,
+        query: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<HistoryPage, StoreError> {
+        let log = &self.world.disk.log;
+        self.read(MessageSearch::search(log, room, query, before, limit)).await
     }
 }

@@ -1,25 +1,22 @@
 //! A client of `chat.v1.json`: it joins and leaves, edits and deletes, pages, floods, dawdles and comes back, and sends again
 //! what it has no answer to.
 
+mod asks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roomcast_core::{Inbound, Protocol};
-use serde_json::{Value, json};
+use roomcast_core::Protocol;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::dial;
 use super::ops::Op;
 use crate::frame::Frame;
-use crate::network::{ClientEnd, Down};
-use crate::oracle::Event;
-use crate::oracle::facts::{Ask, Request, Start};
+use crate::network::{ClientEnd, Down, Leave, Up};
+use crate::oracle::facts::{Ask, Start};
 use crate::rng::Rng;
 use crate::world::World;
-
-/// How much a client wants to have stored at the same time.
-const MOST_OPS: usize = 40;
 
 /// How long a client waits for an answer before it opens another connection.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -158,14 +155,13 @@ impl Full {
                         self.take(&frame);
                         self.slow
                     }
-                    Down::Ping => {
-                        end.send(Inbound::Pong, None);
-                        Duration::ZERO
-                    }
                     Down::Close(_) | Down::Gone => return,
                 },
                 () = sleep_until(self.due) => {
-                    let Some(pause) = self.act(&mut end) else { return };
+                    let pause = match self.act(&mut end) {
+                        Ok(pause) => pause,
+                        Err(how) => return end.leave(how).await,
+                    };
                     let pace = self.world.plan.pace.mul_f64(self.rng.below(1000) as f64 / 500.0);
                     self.due = Instant::now() + pause + pace.max(Duration::from_millis(1));
                     pause
@@ -177,28 +173,31 @@ impl Full {
         }
     }
 
-    /// Does something. Returns for how long it then reads nothing, or that it has had enough of this connection.
-    fn act(&mut self, end: &mut ClientEnd) -> Option<Duration> {
+    /// Does something. Returns for how long it then reads nothing, or how it leaves, since it has had enough of this
+    /// connection.
+    fn act(&mut self, end: &mut ClientEnd) -> Result<Duration, Leave> {
         let mut pause = Duration::ZERO;
         if self.world.is_calm() {
             self.wind_up();
         } else {
             let late = |about: &About| matches!(about, About::Op(_, asked) if asked.elapsed() > PATIENCE);
             if self.asked.values().any(late) {
-                return None;
+                return Err(Leave::Abruptly);
             }
             match self.rng.below(1000) {
-                0..15 => {
-                    end.send(Inbound::Closed, None);
-                    return None;
-                }
-                15..30 => return None,
-                30..45 => pause = self.rng.millis(100, 4_000),
-                45..50 => pause = self.rng.millis(4_000, 14_000),
+                0..12 => return Err(Leave::Politely),
+                12..18 => return Err(Leave::ByHalf),
+                18..22 => return Err(Leave::MidFrame),
+                22..34 => return Err(Leave::Abruptly),
+                34..46 => pause = self.rng.millis(100, 4_000),
+                46..50 => pause = self.rng.millis(4_000, 14_000),
                 50..60 => (0..self.rng.between(5, 60)).for_each(|_| self.ping(end)),
-                60..66 => end.send(Inbound::Text("{\"t\":".into()), None),
-                66..68 => end.send(Inbound::Binary, None),
-                68..70 => end.send(Inbound::TooLarge, None),
+                60..64 => self.page_through(end),
+                64..68 => (0..self.rng.between(1, 60)).for_each(|_| end.send(Up::Ping)),
+                68..72 => end.send(Up::Text("{\"t\":".into())),
+                72..74 => self.spoil(end, Up::Binary),
+                74..76 => self.spoil(end, Up::TooLarge),
+                76..82 => self.spoil(end, Up::Broken),
                 _ => self.ask(end),
             }
         }
@@ -207,7 +206,7 @@ impl Full {
         let missing = self.rooms.values().filter(|place| !place.joined).count();
         let count = self.ops.len() + missing + usize::from(!self.last_word);
         self.world.todo(self.number, count);
-        Some(pause)
+        Ok(pause)
     }
 
     /// The faults are over: it wants to be in every room, and says one thing more in each.
@@ -220,178 +219,6 @@ impl Full {
                 self.say(&room);
             }
         }
-    }
-
-    fn ask(&mut self, end: &mut ClientEnd) {
-        let names = self.world.plan.rooms.clone();
-        let room = self.rng.pick(&names).clone();
-        match self.rng.below(100) {
-            0..50 => self.say(&room),
-            50..55 => (0..self.rng.below(12)).for_each(|_| self.say(&room)),
-            55..72 => self.change(),
-            72..80 => self.history(end, &room),
-            80..84 => self.leave(end, &room),
-            // Joined again without having left.
-            84..87 => self.join(end, &room),
-            87..92 => {
-                if let Some(place) = self.rooms.get_mut(&room) {
-                    place.wanted = true;
-                }
-            }
-            _ => self.ping(end),
-        }
-    }
-
-    fn say(&mut self, room: &str) {
-        if self.ops.len() >= MOST_OPS {
-            return;
-        }
-        let number = self.next_id();
-        let pad = if self.rng.chance(100) { self.rng.size(1, 400) } else { 0 };
-        let content = format!("{}-{number}{}", self.user, "x".repeat(pad));
-        let nonce = (!self.rng.chance(60)).then(|| format!("n{number}"));
-        let mut op = Op::new(room, Ask::Send { nonce, content });
-        if !self.own.is_empty() && self.rng.chance(60) {
-            let (other, msg) = self.rng.pick(&self.own);
-            op.reply_to = (other == room).then(|| msg.clone());
-        }
-        self.ops.insert(number, op);
-    }
-
-    /// Edits or deletes one of its own.
-    fn change(&mut self) {
-        if self.own.is_empty() || self.ops.len() >= MOST_OPS {
-            return;
-        }
-        let number = self.next_id();
-        let (room, msg) = self.rng.pick(&self.own).clone();
-        let content = format!("{}-{number} edited", self.user);
-        let edit = Op::new(
-            &room,
-            Ask::Edit {
-                msg: msg.clone(),
-                content,
-            },
-        );
-        let delete = Op::new(&room, Ask::Delete { msg });
-        match self.rng.below(10) {
-            0..6 => drop(self.ops.insert(number, edit)),
-            6..8 => drop(self.ops.insert(number, delete)),
-            // Right after each other: a reader may come between.
-            _ => {
-                self.ops.insert(number, edit);
-                let number = self.next_id();
-                self.ops.insert(number, delete);
-            }
-        }
-    }
-
-    fn ping(&mut self, end: &mut ClientEnd) {
-        self.request(end, "", Ask::Ping, About::Other, |id| json!({"t": "ping", "id": id}));
-    }
-
-    fn history(&mut self, end: &mut ClientEnd, room: &str) {
-        let most = self.world.plan.limits.history_page_max as u64;
-        let limit = self.rng.between(1, most);
-        let place = self.rng.below(60);
-        let which = self.rng.below(3);
-        self.request(end, room, Ask::History, About::Other, |id| {
-            let mut frame = json!({"t": "history", "id": id, "room_id": room, "limit": limit});
-            match which {
-                0 => frame["before"] = json!(place),
-                1 => frame["after"] = json!(place),
-                _ => {}
-            }
-            frame
-        });
-    }
-
-    fn leave(&mut self, end: &mut ClientEnd, room: &str) {
-        if !self.rooms[room].joined {
-            return;
-        }
-        let again = self.rng.millis(0, 2_000);
-        if let Some(place) = self.rooms.get_mut(room) {
-            place.due = Instant::now() + again;
-        }
-        self.request(
-            end,
-            room,
-            Ask::Leave,
-            About::Leave,
-            |id| json!({"t": "leave", "id": id, "room_id": room}),
-        );
-    }
-
-    fn join(&mut self, end: &mut ClientEnd, room: &str) {
-        let start = self.start(room);
-        if let Some(place) = self.rooms.get_mut(room) {
-            place.joining = true;
-        }
-        let about = About::Join(room.to_owned());
-        self.request(end, room, Ask::Join(start.clone()), about, |id| {
-            let mut frame = json!({"t": "join", "id": id, "room_id": room});
-            match &start {
-                Start::Live => {}
-                Start::Since(epoch, seq) => frame["since"] = json!(format!("{epoch}:{seq}")),
-                Start::Last(count) => frame["last"] = json!(count),
-            }
-            frame
-        });
-    }
-
-    fn join_wanted(&mut self, end: &mut ClientEnd) {
-        let now = Instant::now();
-        let wanted = |place: &Place| place.wanted && !place.joined && !place.joining && place.due <= now;
-        let rooms: Vec<_> = self
-            .rooms
-            .iter()
-            .filter(|(_, place)| wanted(place))
-            .map(|(room, _)| room.clone())
-            .collect();
-        for room in rooms {
-            self.join(end, &room);
-        }
-    }
-
-    /// Sends what waits, in rooms that it is in.
-    fn send_due(&mut self, end: &mut ClientEnd) {
-        let now = Instant::now();
-        let due: Vec<u64> = self
-            .ops
-            .iter()
-            .filter(|(_, op)| op.request.is_none() && op.due <= now && self.rooms[&op.room].joined)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in due {
-            let id = self.next_id();
-            let Some(op) = self.ops.get_mut(&number) else { continue };
-            op.request = Some(id);
-            let (frame, room, ask) = (op.frame(id), op.room.clone(), op.ask.clone());
-            self.asked.insert(id, About::Op(number, now));
-            self.put(end, id, &room, ask, &frame);
-        }
-    }
-
-    fn request(&mut self, end: &mut ClientEnd, room: &str, ask: Ask, about: About, frame: impl FnOnce(u64) -> Value) {
-        let id = self.next_id();
-        self.asked.insert(id, about);
-        self.put(end, id, room, ask, &frame(id));
-    }
-
-    fn put(&self, end: &mut ClientEnd, id: u64, room: &str, ask: Ask, frame: &Value) {
-        let request = Request::new(id, room, ask);
-        let conn = end.id();
-        self.world.see(&Event::Sent {
-            conn,
-            request: &request,
-        });
-        end.send(Inbound::Text(frame.to_string().into()), Some(id));
-    }
-
-    fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
     }
 
     /// Takes in a frame.
