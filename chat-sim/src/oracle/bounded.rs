@@ -70,14 +70,7 @@ impl Promise for Bounded {
                 }
                 Ok(())
             }
-            Event::Appending { count, bytes, .. } => {
-                let (batch, send) = (self.limits.commit_batch, self.limits.send_queue);
-                let most = QueueLimit {
-                    messages: batch.messages.min(send.messages),
-                    bytes: batch.bytes.min(send.bytes),
-                };
-                within("an append", (*count, *bytes), most, 1)
-            }
+            Event::Appending { count, bytes, .. } => within("an append", (*count, *bytes), self.limits.commit_batch, 1),
             Event::Held { held, .. } => self.holds(held),
             _ => Ok(()),
         }
