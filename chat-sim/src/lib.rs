@@ -5,8 +5,9 @@
 //! |---|---|
 //! | what a seed decides beforehand | `plan.rs` |
 //! | hubs, and the run as a whole | `world.rs` |
-//! | what goes wrong | `faults.rs`, `store.rs`, `network.rs`, `sources.rs` |
-//! | clients that keep cursors and nonces | `client.rs` |
+//! | what goes wrong | `faults.rs`, `store/`, `network/`, `sources.rs` |
+//! | connections of whole frames, and real WebSockets | `network/whole.rs`, `network/socket.rs`, `network/pipe.rs` |
+//! | clients that keep cursors and nonces, plain ones, and the embedding server | `client/` |
 //! | what must hold: one file per promise | `oracle/` |
 //! | known bugs, to prove that they are found | `bug.rs` |
 //!

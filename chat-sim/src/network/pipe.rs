@@ -112,11 +112,12 @@ impl Way {
 
     /// What the reader finds when nothing has arrived: the end, an error, or nothing yet.
     fn at_end(&self, reset: bool) -> Option<io::Result<()>> {
-        match () {
-            () if !self.bytes.is_empty() => None,
-            () if reset => Some(Err(ErrorKind::ConnectionReset.into())),
-            () if self.ended => Some(Ok(())),
-            () => None,
+        if !self.bytes.is_empty() {
+            None
+        } else if reset {
+            Some(Err(ErrorKind::ConnectionReset.into()))
+        } else {
+            self.ended.then_some(Ok(()))
         }
     }
 }

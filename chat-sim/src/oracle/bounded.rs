@@ -139,6 +139,6 @@ fn within(what: &str, (messages, bytes): (usize, usize), most: QueueLimit, any: 
     at_most(what, messages, most.messages)?;
     match messages <= any {
         true => Ok(()),
-        false => at_most(what, bytes, most.bytes),
+        false => at_most(what, bytes, most.bytes).map_err(|why| format!("{why} bytes")),
     }
 }

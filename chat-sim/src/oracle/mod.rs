@@ -152,11 +152,11 @@ impl Oracle {
                 Box::<durable::Durable>::default(),
                 Box::new(bounded::Bounded::new(limits.clone())),
                 Box::new(permissions::Permissions),
-                Box::new(shutdown::Shutdown::new(limits)),
+                Box::new(shutdown::Shutdown::new(limits.clone())),
                 Box::new(deleted::DeletedIsGone),
                 Box::<frames::WholeFrames>::default(),
                 Box::new(reasons::Reasons),
-                Box::new(verbs::Verbs),
+                Box::new(verbs::Verbs::new(limits)),
             ],
         }
     }

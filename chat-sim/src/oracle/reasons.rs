@@ -36,7 +36,7 @@ impl Promise for Reasons {
             }
             Event::Closing {
                 conn,
-                code: code @ ..4500,
+                code: code @ 4000..4500,
             } => {
                 let conn = facts.conn(*conn);
                 if conn.kicked.is_some() && !conn.bye {

@@ -1,7 +1,7 @@
 //! Promise 11: what the embedding server does and asks by itself follows the same rules: what it is told is stored is, it sees
 //! what the user may see and no more, and a search finds what there is, with its newest content.
 
-use roomcast_core::search_words;
+use roomcast_core::{Limits, search_words};
 
 use super::deleted::is_true;
 use super::durable::is_stored;
@@ -9,7 +9,15 @@ use super::facts::{Answer, Ask, Call, Change, Facts, Level, Log, Text};
 use super::{Event, Promise};
 use crate::frame::Frame;
 
-pub(crate) struct Verbs;
+pub(crate) struct Verbs {
+    limits: Limits,
+}
+
+impl Verbs {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits }
+    }
+}
 
 impl Promise for Verbs {
     fn name(&self) -> &'static str {
@@ -23,7 +31,7 @@ impl Promise for Verbs {
         let call = &facts.calls[*call];
         let checked =
             match (&call.ask, answer) {
-                (_, Answer::Refused(_)) => return Ok(()),
+                (_, Answer::Refused(code)) => self.refused(call, code, facts),
                 (
                     Ask::Send { nonce: None, .. } | Ask::Edit { .. } | Ask::Delete { .. },
                     Answer::Stored { dup: true, .. },
@@ -57,6 +65,35 @@ impl Promise for Verbs {
                 _ => Err("that is no answer to this".to_owned()),
             };
         checked.map_err(|why| format!("{call:?} was answered {answer:?}: {why}"))
+    }
+}
+
+impl Verbs {
+    /// Whether there is a reason to refuse the call.
+    fn refused(&self, call: &Call, code: &str, facts: &Facts) -> Result<(), String> {
+        let hub = &facts.hubs[call.hub];
+        let log = facts.logs.get(&call.room);
+        let gone = |msg: &String| log.is_none_or(|log| log.is_gone(msg));
+        let good = match (code, &call.ask) {
+            ("killed", _) => true,
+            ("unavailable", _) => {
+                let took = facts.now.at.saturating_sub(call.asked.at);
+                hub.draining.is_some() || hub.fault > call.asked || took >= self.limits.commit
+            }
+            ("forbidden", ask) => {
+                let reads = matches!(ask, Ask::History | Ask::Search { .. });
+                let level = if reads { Level::History } else { Level::Live };
+                !call.own && facts.lacked(&call.user, &call.room, level, call.asked)
+            }
+            ("unknown_room", _) => log.is_none_or(|log| log.changed > call.asked),
+            ("not_found", Ask::Edit { msg, .. } | Ask::Delete { msg }) => gone(msg),
+            ("not_found", Ask::Send { said, .. }) => said.reply_to.as_ref().is_some_and(gone),
+            _ => false,
+        };
+        match good {
+            true => Ok(()),
+            false => Err("there is no reason for that".to_owned()),
+        }
     }
 }
 

@@ -38,6 +38,15 @@ impl Log {
             .any(|(n, (_, was))| was == text && versions.get(n + 1).is_none_or(|(until, _)| recent(*until)))
     }
 
+    /// Whether the message of this id is deleted or removed, or never was.
+    pub(crate) fn is_gone(&self, id: &str) -> bool {
+        let seq = self.records.iter().position(|record| record.id == id);
+        seq.is_none_or(|index| {
+            let seq = index as u64 + 1;
+            seq <= self.floor || self.was(seq, &Text::Deleted, |_| true)
+        })
+    }
+
     /// Whether a plain client is shown this entry.
     pub(crate) fn is_shown_plainly(&self, seq: u64) -> bool {
         seq > self.floor

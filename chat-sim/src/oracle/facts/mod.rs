@@ -77,6 +77,17 @@ impl Facts {
         })
     }
 
+    /// Whether the user didn't have this level in the room at some moment since then.
+    pub(crate) fn lacked(&self, user: &str, room: &str, level: Level, since: Moment) -> bool {
+        let changes = self.levels.get(&(user.to_owned(), room.to_owned()));
+        changes.is_none_or(|changes| {
+            changes
+                .iter()
+                .enumerate()
+                .any(|(n, (_, had))| *had < level && changes.get(n + 1).is_none_or(|(until, _)| *until > since))
+        })
+    }
+
     fn count(&mut self, event: &Event<'_>) {
         let tally = &mut self.tally;
         tally.events += 1;
