@@ -103,7 +103,9 @@ async fn drive(book: &Arc<Book>, server: &Server, figures: &mut Figures) -> Resu
     match Thirds::of(&samples, plan.warm_up) {
         Some(thirds) => {
             figures.thirds = Some(thirds);
-            report(book, Check::Memory, thirds.check(bounds::GROWTH_KIB));
+            if let Err(what) = thirds.check(bounds::GROWTH_KIB) {
+                book.wrong(Check::Memory, what);
+            }
         }
         None => book.wrong(Check::Memory, "memory couldn't be measured"),
     }
@@ -293,11 +295,5 @@ fn check_log(book: &Book, room: usize, log: &[audit::Stored]) {
     let acks: Vec<_> = acks.iter().filter(|ack| ack.room == room).collect();
     for fault in audit::faults(log, &book.seen(room), &acks) {
         book.wrong(Check::Log, format_args!("{}: {fault}", book.rooms[room]));
-    }
-}
-
-fn report(book: &Book, check: Check, result: Result<(), String>) {
-    if let Err(what) = result {
-        book.wrong(check, what);
     }
 }
