@@ -18,7 +18,7 @@ pub(crate) use loom::future::block_on;
 pub(crate) use loom::thread::spawn as thread;
 
 /// Runs a test in each order in which its threads can meet, and says how many there are. With a bound on preemptions, only those
-/// orders are tried in which so many threads at most are interrupted where they needn't wait.
+/// orders are tried in which threads are interrupted so many times at most where they needn't wait.
 pub(crate) fn check(preemptions: Option<usize>, test: impl Fn() + Send + Sync + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
