@@ -213,6 +213,7 @@ impl Engine {
         let mut rooms = self.rooms.lock();
         if rooms.get(&log.id).is_some_and(|current| std::ptr::eq(&**current, log)) {
             rooms.remove(&log.id);
+            metrics::rooms(rooms.len());
         }
     }
 
