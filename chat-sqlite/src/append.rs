@@ -167,7 +167,7 @@ fn repeated(
         Ok(Some(if first == fingerprint.as_u128().to_be_bytes() {
             Outcome::Duplicate {
                 id: row::id(found, 0)?,
-                seq: row::get(found, 1)?,
+                seq: row::place(found, 1)?,
             }
         } else {
             Outcome::NonceConflict
@@ -196,7 +196,7 @@ fn find_target(connection: &Connection, room: i64, message: MessageId) -> Result
         };
         Ok(Some(Target {
             key: row::get(found, 0)?,
-            seq: row::get(found, 1)?,
+            seq: row::place(found, 1)?,
             content: row::get(found, 2)?,
         }))
     })
