@@ -32,6 +32,9 @@
 mod authenticate;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(all(fuzzing, feature = "listener"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "hyper")]
 mod handshake;
 #[cfg(feature = "listener")]

@@ -1,7 +1,9 @@
 //! What is done to this workspace: `cargo xtask test` runs every test, `cargo xtask ci` every check and then every test.
-//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation.
+//! `cargo xtask mongod` fetches what the tests of one crate need, `cargo xtask sim` runs the simulation, `cargo xtask fuzz`
+//! looks for input that breaks what reads it.
 
 mod checks;
+mod fuzz;
 mod mongod;
 mod report;
 mod sim;
@@ -18,13 +20,15 @@ const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
 cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and the simulation
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
-cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events";
+cargo xtask sim    two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
+cargo xtask fuzz   a minute of fuzzing of each target, after a replay of its corpus; [--minutes M] [NAME]";
 
 enum Task {
     Test,
     Ci,
     Mongod,
     Sim,
+    Fuzz,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         ["ci"] => Task::Ci,
         ["mongod"] => Task::Mongod,
         ["sim", ..] => Task::Sim,
+        ["fuzz", ..] => Task::Fuzz,
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -60,12 +65,17 @@ fn main() -> ExitCode {
         report.part("simulation", || sim::sim(&workspace, &words[1..]));
         return report.finish();
     }
+    if let Task::Fuzz = task {
+        report.part("fuzzing", || fuzz::with(&workspace, &words[1..]));
+        return report.finish();
+    }
     if let Task::Ci = task {
         checks::all(&workspace, &mut report);
     }
     tests::all(&workspace, &mut report);
     if let Task::Ci = task {
         report.part("simulation", || sim::sim(&workspace, &[]));
+        report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
     }
     report.finish()
 }
