@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::id::quoted;
 use crate::{Epoch, InvalidName, MAX_SEQ};
 
 /// A place in a room's log: everything up to and including `seq` was seen. Written `EPOCH:SEQ`.
@@ -31,7 +32,7 @@ impl FromStr for Cursor {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let wrong = || InvalidName(format!("{text:.80?} is not a cursor (EPOCH:SEQ, as in e1:41)"));
+        let wrong = || InvalidName(format!("{} is not a cursor (EPOCH:SEQ, as in e1:41)", quoted(text)));
         let (epoch, seq) = text.split_once(':').ok_or_else(wrong)?;
         // `u64::from_str` would take a sign.
         if seq.is_empty() || !seq.bytes().all(|b| b.is_ascii_digit()) {

@@ -15,6 +15,15 @@ pub const MAX_SEQ: u64 = (1 << 53) - 1;
 #[error("{0}")]
 pub struct InvalidName(pub(crate) String);
 
+/// The beginning of what somebody sent, in quotation marks: who is told that it is wrong needs no more to know it again. (A
+/// precision makes no difference to how a text is quoted.)
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 /// Checks the length in characters (not bytes) and each character of a name.
 fn check(what: &str, max: usize, text: &str, allowed: impl Fn(char) -> bool) -> Result<(), InvalidName> {
     let count = text.chars().count();
@@ -183,7 +192,7 @@ impl FromStr for MessageId {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         Uuid::try_parse(text)
             .map(Self)
-            .map_err(|_| InvalidName(format!("{:.64?} is not a message id (a UUID)", text)))
+            .map_err(|_| InvalidName(format!("{} is not a message id (a UUID)", quoted(text))))
     }
 }
 
@@ -303,6 +312,25 @@ mod tests {
         );
         assert!(UserId::new("a\0").is_err());
         assert!(Epoch::new("e:1").is_err());
+    }
+
+    #[test]
+    fn of_a_long_text_only_the_beginning_is_repeated() {
+        let long = "é".repeat(10_000);
+        let cut = format!("\"{}\"…", "é".repeat(64));
+        for (error, what) in [
+            (long.parse::<MessageId>().unwrap_err(), "is not a message id (a UUID)"),
+            (
+                long.parse::<crate::Cursor>().unwrap_err(),
+                "is not a cursor (EPOCH:SEQ, as in e1:41)",
+            ),
+            (
+                long.parse::<crate::Timestamp>().unwrap_err(),
+                "is not a time in RFC 3339",
+            ),
+        ] {
+            assert_eq!(error.to_string(), format!("{cut} {what}"));
+        }
     }
 
     #[test]

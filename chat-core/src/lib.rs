@@ -63,6 +63,9 @@ mod client;
 mod connection;
 mod cursor;
 mod engine;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod id;
 mod limits;

@@ -71,7 +71,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse::<jiff::Timestamp>()
             .map(|time| Self::from_millis(time.as_millisecond()))
-            .map_err(|_| crate::InvalidName(format!("{text:.64?} is not a time in RFC 3339")))
+            .map_err(|_| crate::InvalidName(format!("{} is not a time in RFC 3339", crate::id::quoted(text))))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::bugs::bug;
@@ -219,6 +220,13 @@ impl Engine {
         if draft.content.is_none() && draft.data.is_none() {
             return Err(bad("a message needs content, or data, or both"));
         }
+        if draft
+            .data
+            .as_ref()
+            .is_some_and(|data| !are_within(data.values(), DATA_LEVELS - 1))
+        {
+            return Err(bad(format!("data may be nested {DATA_LEVELS} levels deep at most")));
+        }
         let data = draft.data.as_ref().map_or(0, data_bytes);
         self.check_size(draft.content.as_ref().map_or(0, String::len) + data)
     }
@@ -241,6 +249,20 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// How deep `data` may be nested: as deep as a frame can bring it. serde_json reads 127 levels, so a store that keeps JSON couldn't
+/// give back what is deeper, and its room's log could not be read beyond.
+const DATA_LEVELS: usize = 126;
+
+/// Whether none of the values has more levels than that.
+fn are_within<'a>(values: impl IntoIterator<Item = &'a Value>, levels: usize) -> bool {
+    values.into_iter().all(|value| match (value, levels.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => false,
+        (Value::Array(values), Some(levels)) => are_within(values, levels),
+        (Value::Object(object), Some(levels)) => are_within(object.values(), levels),
+        _ => true,
+    })
 }
 
 /// Where a request's range lies, unless both ends are given.

@@ -23,6 +23,30 @@ fn hub(set: impl FnOnce(&mut Limits)) -> Hub {
 }
 
 #[tokio::test(start_paused = true)]
+async fn data_is_as_deep_as_a_store_can_read_it() {
+    let hub = hub(|_| {});
+    let data = |levels: usize| {
+        let mut inner = json!(1);
+        for _ in 1..levels {
+            inner = json!([inner]);
+        }
+        let mut draft = Draft::new();
+        draft.data = json!({ "a": inner }).as_object().cloned();
+        draft
+    };
+    let receipt = hub.publish(&room("r"), &user("bot"), data(126)).await.unwrap();
+    let page = hub.room(room("r")).as_user(user("ann"));
+    let page = page.history(roomcast_core::HistoryRange::Newest, None).await.unwrap();
+    assert_eq!(page.messages[0].seq, receipt.seq);
+    // What keeps it as JSON gives it back.
+    let text = serde_json::to_string(&page.messages[0]).unwrap();
+    assert!(serde_json::from_str::<roomcast_core::Message>(&text).is_ok());
+    let refusal = hub.publish(&room("r"), &user("bot"), data(127)).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::BadRequest);
+    assert_eq!(refusal.message, "data may be nested 126 levels deep at most");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_is_too_large_is_refused() {
     let hub = hub(|limits| limits.message_bytes = 10);
     let refusal = hub

@@ -118,6 +118,8 @@ mod tests {
             json!({"a\0b": 1}),
             json!({"a": [{"$x": 1}]}),
             json!({"a": u64::MAX}),
+            // A float that serde_json reads one bit away, unless it is told to take its time.
+            json!({"a.b": 31.245270191439438}),
             json!({"a": deep}),
         ] {
             let data = object(value);

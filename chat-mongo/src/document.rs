@@ -243,5 +243,19 @@ pub(crate) fn number(seq: u64) -> i64 {
 
 /// A seq as it was kept.
 fn seq(number: i64) -> Option<u64> {
-    u64::try_from(number).ok().filter(|seq| *seq <= MAX_SEQ)
+    u64::try_from(number).ok().filter(|seq| (1..=MAX_SEQ).contains(seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_that_logs_have() {
+        let most = number(MAX_SEQ);
+        assert_eq!(
+            [-1, 0, 1, most, most + 1].map(seq),
+            [None, None, Some(1), Some(MAX_SEQ), None]
+        );
+    }
 }

@@ -158,7 +158,7 @@ fn nonce_of(entry: &NewEntry) -> Option<String> {
 }
 
 /// A document of the older shape as an entry, or what is wrong with it.
-fn message(document: &Document) -> Result<(RoomId, NewEntry), String> {
+pub(crate) fn message(document: &Document) -> Result<(RoomId, NewEntry), String> {
     let text = |key: &str| match document.get(key) {
         Some(Bson::String(text)) => Ok(text),
         Some(other) => Err(format!("{key} is not a text but {:?}", other.element_type())),

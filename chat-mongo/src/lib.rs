@@ -83,6 +83,9 @@ mod data;
 mod database;
 mod document;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod import;
 mod read;
 mod retention;

@@ -200,7 +200,7 @@ impl Database {
 }
 
 /// Whether the entries are those that follow this place.
-fn is_dense(documents: &[EntryDocument], after: u64) -> Result<bool, StoreError> {
+pub(crate) fn is_dense(documents: &[EntryDocument], after: u64) -> Result<bool, StoreError> {
     for (document, expected) in documents.iter().zip(after + 1..) {
         if document.place()? != expected {
             return Ok(false);

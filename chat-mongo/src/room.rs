@@ -21,7 +21,7 @@ const TOGETHER: usize = 100;
 
 /// A room with the newest entry of its log and the changes that were left unfinished.
 #[derive(Debug, Deserialize)]
-struct RoomDocument {
+pub(crate) struct RoomDocument {
     #[serde(rename = "_id")]
     id: String,
     epoch: String,
@@ -37,7 +37,7 @@ struct Place {
 }
 
 impl RoomDocument {
-    fn head(&self) -> Result<RoomHead, StoreError> {
+    pub(crate) fn head(&self) -> Result<RoomHead, StoreError> {
         let wrong = |what: String| damaged(format!("room {:?}: {what}", self.id));
         let seq = |number| place(number).ok_or_else(|| wrong(format!("the seq {number} is out of range")));
         let floor = seq(self.floor)?;

@@ -189,7 +189,7 @@ fn find_target(connection: &Connection, room: i64, message: MessageId) -> Result
         };
         Ok(Some(Target {
             key: row::get(found, 0)?,
-            seq: row::get(found, 1)?,
+            seq: row::place(found, 1)?,
             content: row::get(found, 2)?,
         }))
     })

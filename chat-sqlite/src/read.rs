@@ -187,7 +187,7 @@ pub(crate) fn sent_in(
         };
         Ok(Some(Sent {
             id: row::id(found, 0)?,
-            seq: row::get(found, 1)?,
+            seq: row::place(found, 1)?,
             fingerprint: Fingerprint::from_u128(u128::from_be_bytes(row::get(found, 2)?)),
         }))
     })

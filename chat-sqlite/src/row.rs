@@ -1,8 +1,8 @@
 //! Rows as entries. Everything is checked: a damaged row is an error.
 
 use roomcast_core::{
-    Deletion, Edit, Entry, Epoch, JsonObject, Message, MessageId, RoomHead, RoomId, StoreError, Timestamp, User,
-    UserId, UserName,
+    Deletion, Edit, Entry, Epoch, JsonObject, MAX_SEQ, Message, MessageId, RoomHead, RoomId, StoreError, Timestamp,
+    User, UserId, UserName,
 };
 use rusqlite::Row;
 use rusqlite::types::FromSql;
@@ -29,6 +29,9 @@ pub(crate) fn room(row: &Row<'_>) -> Result<RoomRow, StoreError> {
     if head.floor > head.head {
         return Err(damaged("a room's floor is above its head"));
     }
+    if head.head > MAX_SEQ {
+        return Err(damaged(format!("a room's head is {}", head.head)));
+    }
     Ok(RoomRow {
         key: get(row, 0)?,
         head,
@@ -45,7 +48,7 @@ pub(crate) const MESSAGE: &str = "e.seq, e.kind, e.id, e.user_id, e.user_name, e
 
 /// An entry, and about how many bytes of content and data it has.
 pub(crate) fn entry(row: &Row<'_>, room: &RoomId) -> Result<(Entry, usize), StoreError> {
-    let about = |row| -> Result<_, StoreError> { Ok((id(row, 6)?, get(row, 7)?)) };
+    let about = |row| -> Result<_, StoreError> { Ok((id(row, 6)?, place(row, 7)?)) };
     match get::<i64>(row, 1)? {
         0 => {
             let (message, bytes) = message(row, room)?;
@@ -53,14 +56,14 @@ pub(crate) fn entry(row: &Row<'_>, room: &RoomId) -> Result<(Entry, usize), Stor
         }
         1 => {
             let (user, at) = (user(row)?, Timestamp::from_millis(get(row, 5)?));
-            let mut edit = Edit::new(id(row, 2)?, room.clone(), get(row, 0)?, about(row)?, user, at);
+            let mut edit = Edit::new(id(row, 2)?, room.clone(), place(row, 0)?, about(row)?, user, at);
             edit.content = get(row, 13)?;
             let bytes = edit.content.as_ref().map_or(0, String::len);
             Ok((Entry::Edit(edit), bytes))
         }
         2 => {
             let (user, at) = (user(row)?, Timestamp::from_millis(get(row, 5)?));
-            let deletion = Deletion::new(id(row, 2)?, room.clone(), get(row, 0)?, about(row)?, user, at);
+            let deletion = Deletion::new(id(row, 2)?, room.clone(), place(row, 0)?, about(row)?, user, at);
             Ok((Entry::Delete(deletion), 0))
         }
         kind => Err(damaged(format!("there is no kind of entry {kind}"))),
@@ -70,7 +73,7 @@ pub(crate) fn entry(row: &Row<'_>, room: &RoomId) -> Result<(Entry, usize), Stor
 /// A message, and about how many bytes of content and data it has.
 pub(crate) fn message(row: &Row<'_>, room: &RoomId) -> Result<(Message, usize), StoreError> {
     let at = Timestamp::from_millis(get(row, 5)?);
-    let mut message = Message::new(id(row, 2)?, room.clone(), get(row, 0)?, user(row)?, at);
+    let mut message = Message::new(id(row, 2)?, room.clone(), place(row, 0)?, user(row)?, at);
     message.content = get(row, 8)?;
     let data: Option<String> = get(row, 9)?;
     let bytes = message.content.as_ref().map_or(0, String::len) + data.as_ref().map_or(0, String::len);
@@ -79,8 +82,21 @@ pub(crate) fn message(row: &Row<'_>, room: &RoomId) -> Result<(Message, usize), 
         .transpose()?;
     message.reply_to = get::<Option<[u8; 16]>>(row, 10)?.map(from_bytes);
     message.edited_at = get::<Option<i64>>(row, 11)?.map(Timestamp::from_millis);
-    message.deleted = get(row, 12)?;
+    if get(row, 12)? {
+        // Nothing of it is left in the row either, unless somebody else wrote it.
+        message.bury();
+    }
     Ok((message, bytes))
+}
+
+/// The seq of an entry.
+pub(crate) fn place(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+    let seq = get(row, column)?;
+    if (1..=MAX_SEQ).contains(&seq) {
+        Ok(seq)
+    } else {
+        Err(damaged(format!("there is no seq {seq}")))
+    }
 }
 
 fn user(row: &Row<'_>) -> Result<User, StoreError> {

@@ -129,6 +129,11 @@ async fn damaged_rows_give_errors_and_no_panic() {
         "UPDATE rooms SET head = -1",
         "UPDATE rooms SET epoch = ''",
         "UPDATE rooms SET floor = 99",
+        // Larger than any reader of JSON keeps exact.
+        "UPDATE rooms SET head = 9007199254740992",
+        "UPDATE entries SET seq = 9007199254740992 WHERE seq = 2",
+        "UPDATE entries SET kind = 1, message = id, target = 0 WHERE seq = 2",
+        "UPDATE entries SET kind = 2, message = id, target = 9007199254740992 WHERE seq = 2",
     ] {
         let _ = std::fs::remove_file(&path);
         fill(&path, 3).await;
@@ -138,6 +143,32 @@ async fn damaged_rows_give_errors_and_no_panic() {
         assert_eq!(kind(page), StoreErrorKind::Refused, "{damage}");
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn no_read_gives_out_a_seq_that_no_log_has() {
+    let (_folder, path) = file();
+    fill(&path, 3).await;
+    let damage = "UPDATE entries SET seq = 9007199254740992 WHERE seq = 3; UPDATE entries SET seq = 0 WHERE seq = 1";
+    Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    for range in [HistoryRange::Newest, HistoryRange::Before(1), HistoryRange::After(2)] {
+        let page = store.history(&room("r"), range, 10).await;
+        assert_eq!(kind(page), StoreErrorKind::Refused, "{range:?}");
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tombstone_that_somebody_wrote_to_says_nothing() {
+    let (_folder, path) = file();
+    fill(&path, 3).await;
+    let damage = "UPDATE entries SET deleted = 1 WHERE seq = 2";
+    Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let page = store.history(&room("r"), HistoryRange::Newest, 10).await.unwrap();
+    assert!(page.messages[1].deleted && page.messages[1].content.is_none());
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -281,7 +281,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// Where the first room begins: `since=EPOCH:SEQ`, `last=N` or neither. Other keys belong to the embedding server.
-fn start(query: &str) -> Result<Start, Refusal> {
+pub(crate) fn start(query: &str) -> Result<Start, Refusal> {
     let mut start = None;
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

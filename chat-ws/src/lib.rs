@@ -33,6 +33,9 @@ mod authenticate;
 #[cfg(feature = "axum")]
 mod axum;
 mod bugs;
+#[cfg(all(fuzzing, feature = "listener"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "hyper")]
 mod handshake;
 #[cfg(feature = "listener")]

@@ -79,12 +79,12 @@ impl std::fmt::Debug for Listener {
 }
 
 /// What each connection needs.
-struct Door {
-    hub: Hub,
-    auth: Box<dyn Authenticate>,
-    origins: Origins,
+pub(crate) struct Door {
+    pub(crate) hub: Hub,
+    pub(crate) auth: Box<dyn Authenticate>,
+    pub(crate) origins: Origins,
     #[cfg(feature = "tls")]
-    tls: Option<crate::Tls>,
+    pub(crate) tls: Option<crate::Tls>,
 }
 
 impl Door {
@@ -252,7 +252,7 @@ async fn handshake(door: Arc<Door>, stream: TcpStream, remote: SocketAddr, permi
 }
 
 /// Reads one request and answers it.
-async fn speak_http<S>(door: &Arc<Door>, stream: S, remote: SocketAddr, deadline: Instant)
+pub(crate) async fn speak_http<S>(door: &Arc<Door>, stream: S, remote: SocketAddr, deadline: Instant)
 where
     TokioIo<S>: Read + Write + Unpin + Send + 'static,
 {

@@ -15,7 +15,8 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     let root = &workspace.root;
     report.part("format", || {
-        run(cargo().args(["fmt", "--all", "--check"]).current_dir(root))
+        run(cargo().args(["fmt", "--all", "--check"]).current_dir(root))?;
+        run(cargo().args(["fmt", "--check"]).current_dir(root.join("fuzz")))
     });
     report.part("lints", || {
         run(cargo()

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod fuzz;
 mod models;
 mod mongod;
 mod report;
@@ -23,6 +24,7 @@ cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo te
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
 cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
+cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME
 cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
 
 fn main() -> ExitCode {
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod")] => (task, &words[1..]),
-        [task @ ("sim" | "soak" | "loom" | "bench"), ..] => (task, &words[1..]),
+        [task @ ("sim" | "soak" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         "sim" => report.part("simulation", || sim::sim(&workspace, options)),
         "soak" => report.part("soak", || soak::soak(&workspace, options)),
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),
+        "fuzz" => report.part("fuzzing", || fuzz::with(&workspace, options)),
         "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
         "test" => tests::all(&workspace, &mut report),
         _ => {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             tests::all(&workspace, &mut report);
             report.part("interleavings", || models::loom(&workspace, &[]));
             report.part("simulation", || sim::sim(&workspace, &[]));
+            report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
         }
     }

@@ -1,0 +1,72 @@
+//! A door for fuzzing, of builds with `--cfg fuzzing` alone: what is private and reads what clients send.
+
+use serde_json::{Value, json};
+
+use crate::wire::{self, ClientFrame};
+use crate::{Draft, JsonObject};
+
+/// Why a frame was turned down.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The request's id, if it could be read.
+    pub id: Option<Value>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl From<wire::Rejected> for Rejected {
+    fn from(rejected: wire::Rejected) -> Self {
+        Self {
+            id: rejected.id.map(|id| json!(id)),
+            message: rejected.message,
+        }
+    }
+}
+
+/// Reads a frame of `chat.v1.json` and writes down what was understood: every field that the protocol knows and the frame
+/// has. `None` if its type is none that is known.
+///
+/// # Errors
+///
+/// [`Rejected`], as the client is told.
+pub fn understand(text: &[u8]) -> Result<Option<JsonObject>, Rejected> {
+    let frame = wire::parse_v1(text)?;
+    let mut fields = match frame {
+        ClientFrame::Join(join) => json!({
+            "t": "join", "id": join.id, "room_id": join.room_id, "last": join.last,
+            "since": join.since.map(|cursor| cursor.to_string()),
+        }),
+        ClientFrame::Leave(leave) => json!({"t": "leave", "id": leave.id, "room_id": leave.room_id}),
+        ClientFrame::Send(send) => {
+            let draft = Draft::from(send.draft);
+            json!({
+                "t": "send", "id": send.id, "room_id": send.room_id, "content": draft.content, "data": draft.data,
+                "reply_to": draft.reply_to, "nonce": draft.nonce,
+            })
+        }
+        ClientFrame::Edit(edit) => json!({
+            "t": "edit", "id": edit.id, "room_id": edit.room_id, "msg": edit.msg, "content": edit.content,
+        }),
+        ClientFrame::Delete(delete) => json!({
+            "t": "delete", "id": delete.id, "room_id": delete.room_id, "msg": delete.msg,
+        }),
+        ClientFrame::History(history) => json!({
+            "t": "history", "id": history.id, "room_id": history.room_id, "before": history.before,
+            "after": history.after, "limit": history.limit,
+        }),
+        ClientFrame::Ping(ping) => json!({"t": "ping", "id": ping.id}),
+        ClientFrame::Unknown => return Ok(None),
+    };
+    let mut fields = fields.as_object_mut().map(std::mem::take).unwrap_or_default();
+    fields.retain(|_, value| !value.is_null());
+    Ok(Some(fields))
+}
+
+/// Reads a plain connection's message.
+///
+/// # Errors
+///
+/// [`Rejected`].
+pub fn understand_plain(text: &[u8]) -> Result<Draft, Rejected> {
+    wire::parse_plain(text).map_err(Rejected::from)
+}
