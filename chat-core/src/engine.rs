@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::runtime::Handle;
+use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -99,14 +100,8 @@ impl Engine {
     /// Runs a task of the hub's own, to its end or until nobody waits for it any more. It runs where the hub was built: a
     /// caller's own short-lived runtime must not take it along.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stopped = self.stopped.clone();
-        let task = async move {
-            tokio::select! {
-                biased;
-                () = stopped.cancelled() => {}
-                () = task => {}
-            }
-        };
+        // No `select!` in a block: that has room for the task twice, where it was captured and where it is polled.
+        let task = task.with_cancellation_token_owned(self.stopped.clone());
         #[cfg(all(test, roomcast_loom))]
         return crate::sync::interleavings::start(task);
         #[cfg(not(all(test, roomcast_loom)))]

@@ -108,7 +108,10 @@ thread_local! {
 }
 
 /// Starts a task of the engine: it is run by the thread that next comes to the end of what it [`run`]s.
-pub(crate) fn start(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn start<T>(task: impl Future<Output = T> + Send + 'static) {
+    let task = async {
+        task.await;
+    };
     TASKS.with_borrow_mut(|tasks| tasks.push_back(Box::pin(task)));
 }
 
