@@ -217,7 +217,7 @@ impl Entry {
 pub struct Draft {
     /// The text, not empty.
     pub content: Option<String>,
-    /// What the application adds, nested at most 126 levels deep.
+    /// What the application adds, nested at most 124 levels deep.
     pub data: Option<JsonObject>,
     /// The message of the same room that this one answers.
     pub reply_to: Option<MessageId>,

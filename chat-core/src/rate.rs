@@ -23,11 +23,21 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token, or says how long it takes until there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    /// Whether nothing was taken lately.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= f64::from(self.rate.burst)
+    }
+
+    fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.filled_at = now;
         self.tokens = (self.tokens + passed * self.rate.per_second).min(f64::from(self.rate.burst));
+    }
+
+    /// Takes a token, or says how long it takes until there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.fill(now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());

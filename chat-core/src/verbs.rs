@@ -251,9 +251,9 @@ impl Engine {
     }
 }
 
-/// How deep `data` may be nested: as deep as a frame can bring it. serde_json reads 127 levels, so a store that keeps JSON couldn't
-/// give back what is deeper, and its room's log could not be read beyond.
-const DATA_LEVELS: usize = 126;
+/// How deep `data` may be nested. serde_json reads 127 levels, and so do other readers that care for their stack: a page of
+/// history has three around the data. A store that keeps JSON couldn't give back what is much deeper.
+const DATA_LEVELS: usize = 124;
 
 /// Whether none of the values has more levels than that.
 fn are_within<'a>(values: impl IntoIterator<Item = &'a Value>, levels: usize) -> bool {

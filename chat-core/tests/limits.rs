@@ -11,7 +11,8 @@ use common::{Peer, Seen, room, user, v1};
 use roomcast_core::{
     Client, CloseCode, Draft, ErrorCode, Hub, Inbound, Limits, MemoryStore, OpenPolicy, Rate, RoomId, Start,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 fn hub(set: impl FnOnce(&mut Limits)) -> Hub {
     let mut limits = Limits::default();
@@ -34,16 +35,21 @@ async fn data_is_as_deep_as_a_store_can_read_it() {
         draft.data = json!({ "a": inner }).as_object().cloned();
         draft
     };
-    let receipt = hub.publish(&room("r"), &user("bot"), data(126)).await.unwrap();
+    let receipt = hub.publish(&room("r"), &user("bot"), data(124)).await.unwrap();
     let page = hub.room(room("r")).as_user(user("ann"));
     let page = page.history(roomcast_core::HistoryRange::Newest, None).await.unwrap();
     assert_eq!(page.messages[0].seq, receipt.seq);
     // What keeps it as JSON gives it back.
     let text = serde_json::to_string(&page.messages[0]).unwrap();
     assert!(serde_json::from_str::<roomcast_core::Message>(&text).is_ok());
-    let refusal = hub.publish(&room("r"), &user("bot"), data(127)).await.unwrap_err();
+    // A client reads the frame in which it is nested deepest.
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    ann.send(json!({"t":"history","id":1}));
+    assert_eq!(ann.frame_of("history").await["messages"][0]["seq"], receipt.seq);
+    let refusal = hub.publish(&room("r"), &user("bot"), data(125)).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::BadRequest);
-    assert_eq!(refusal.message, "data may be nested 126 levels deep at most");
+    assert_eq!(refusal.message, "data may be nested 124 levels deep at most");
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,6 +108,43 @@ async fn the_rate_is_kept_and_a_flood_ends_the_connection() {
         3,
         "what was accepted is kept"
     );
+}
+
+/// A client comes back with a hundred messages that weren't acknowledged, sends all of them at once, and each that is refused
+/// again when it was told to. That is no flood.
+#[tokio::test(start_paused = true)]
+async fn who_comes_again_when_told_to_gets_through() {
+    let hub = hub(|_| {});
+    let mut ann = Peer::connect(&hub, v1("ann", "r"));
+    ann.frame_of("hello").await;
+    for n in 0..100 {
+        ann.send(json!({"t":"ping","id":n}));
+    }
+    let (began, mut answered, mut refused) = (Instant::now(), 0, 0);
+    let mut again: Vec<(Instant, Value)> = Vec::new();
+    while answered < 100 {
+        let due = again.iter().map(|(due, _)| *due).min();
+        tokio::select! {
+            biased;
+            frame = ann.frame() => {
+                if frame["t"] == "pong" {
+                    answered += 1;
+                } else {
+                    assert_eq!(frame["code"], "rate_limited", "{frame}");
+                    refused += 1;
+                    let wait = Duration::from_millis(frame["retry_ms"].as_u64().unwrap());
+                    again.push((Instant::now() + wait, frame["id"].clone()));
+                }
+            }
+            () = tokio::time::sleep_until(due.unwrap_or(began + Duration::from_secs(60))) => {
+                let at = again.iter().position(|(at, _)| Some(*at) == due).expect("one is due");
+                let (_, id) = again.swap_remove(at);
+                ann.send(json!({"t":"ping","id":id}));
+            }
+        }
+    }
+    assert_eq!(refused, 60, "each of those beyond the burst, once");
+    assert_eq!(began.elapsed().as_secs(), 3, "20 a second");
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,7 +157,7 @@ impl From<&Json> for Value {
     }
 }
 
-/// How many levels a value has: a hub lets no more than 126 in.
+/// How many levels a value has: a hub lets no more than 124 in.
 fn levels(value: &Value) -> usize {
     match value {
         Value::Array(values) => 1 + values.iter().map(levels).max().unwrap_or(0),
@@ -335,7 +335,7 @@ fn written(seq: u64, written: &Written) -> Option<()> {
                 data: data
                     .as_deref()
                     .map(object)
-                    .filter(|data| levels(&Value::from(data.clone())) <= 126),
+                    .filter(|data| levels(&Value::from(data.clone())) <= 124),
                 reply_to: reply_to.map(MessageId::from_u128),
                 nonce: nonce
                     .as_ref()

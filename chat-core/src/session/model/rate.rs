@@ -38,7 +38,9 @@ async fn run(per_second: u32, burst: u32, frames: Vec<Frame>) {
     settle().await;
     // In eighths of a token.
     let full = u64::from(burst) * 8;
-    let (mut tokens, mut refused, mut bad, mut close) = (full, 0, 0, None);
+    let (mut tokens, mut refused, mut bad, mut close) = (full, 0_u32, 0, None);
+    // In milliseconds: now, and when the last that was refused may come again.
+    let (mut now, mut turn) = (0.0, f64::NEG_INFINITY);
     let mut seen = line.heard().len();
     for (id, Frame { after, good }) in frames.into_iter().enumerate() {
         tokio::time::advance(Duration::from_millis(125 * after)).await;
@@ -51,6 +53,10 @@ async fn run(per_second: u32, burst: u32, frames: Vec<Frame>) {
         let new = &heard[seen..];
         seen = heard.len();
         tokens = full.min(tokens + after * u64::from(per_second));
+        now += 125.0 * after as f64;
+        if tokens == full {
+            refused = 0;
+        }
         if tokens < 8 {
             refused += 1;
             if refused > 5 * burst {
@@ -58,7 +64,9 @@ async fn run(per_second: u32, burst: u32, frames: Vec<Frame>) {
                 break;
             }
             let [err] = new else { panic!("{new:?}") };
-            let exact = ((8 - tokens) * 125).div_ceil(per_second.into());
+            let one = 1000.0 / f64::from(per_second);
+            turn = f64::max(now + (8 - tokens) as f64 / 8.0 * one, turn + one);
+            let exact = (turn - now).ceil() as u64;
             assert_eq!((&err["code"], &err["id"]), (&json!("rate_limited"), &json!(id)));
             assert!(
                 err["retry_ms"].as_u64().unwrap().abs_diff(exact) <= 1,
@@ -66,7 +74,7 @@ async fn run(per_second: u32, burst: u32, frames: Vec<Frame>) {
             );
             continue;
         }
-        (tokens, refused) = (tokens - 8, 0);
+        (tokens, refused) = (tokens - 8, refused.saturating_sub(1));
         let (t, code) = if good {
             ("pong", Value::Null)
         } else {
