@@ -1,4 +1,4 @@
-//! What a delivery, an idle connection and a commit cost: `cargo xtask bench`.
+//! What a delivery and an idle connection cost: `cargo xtask bench`.
 //!
 //! Every server is a process of its own on a core of its own, and so is the load program. Times on one machine say little about
 //! another, or about the same machine an hour later: what carries over are ratios in the same run, of which each table has one

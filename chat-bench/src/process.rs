@@ -5,10 +5,28 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// The core that servers run on.
-pub(crate) const SERVER_CORE: usize = 0;
-/// The core that the load program runs on.
-pub(crate) const LOAD_CORE: usize = 1;
+/// The cores of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cores {
+    /// The one that servers run on.
+    pub(crate) server: usize,
+    /// The one that the load program runs on.
+    pub(crate) load: usize,
+}
+
+impl Cores {
+    /// The first two that this process may use.
+    pub(crate) fn find() -> io::Result<Self> {
+        let allowed = rustix::thread::sched_getaffinity(None)?;
+        let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        match (cores.next(), cores.next()) {
+            (Some(server), Some(load)) => Ok(Self { server, load }),
+            _ => Err(io::Error::other(
+                "two cores are needed, one for the server and one for the load",
+            )),
+        }
+    }
+}
 
 /// A command that runs on this core alone.
 pub(crate) fn on_core(core: usize, program: &str) -> Command {
@@ -82,9 +100,6 @@ pub(crate) fn resident(pid: u32) -> io::Result<u64> {
 
 /// Lets this process open as many files as the system allows it.
 pub(crate) fn raise_open_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
     // If it may not, connecting tells.
-    let _ = setrlimit(Resource::Nofile, limit);
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
 }

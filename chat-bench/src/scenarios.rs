@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::load::{Drive, Figures, Load};
-use crate::process::{LOAD_CORE, SERVER_CORE, Server, on_core};
+use crate::process::{Cores, Server, on_core};
 use crate::report::Table;
 
 /// One line of traffic, put on every server in turn.
@@ -86,26 +86,32 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    if std::thread::available_parallelism()?.get() < 2 {
-        return Err("two cores are needed, one for the server and one for the load".into());
+    let cores = Cores::find()?;
+    let scenarios: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|scenario| scenario.name.contains(only))
+        .collect();
+    if rounds == 0 || scenarios.is_empty() {
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        return Err(format!("nothing to measure; there are the scenarios {}", names.join("; ")).into());
     }
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.name.contains(only)) {
+    for scenario in scenarios {
         let mut table = Table::new(scenario.name, scenario.reference);
         // Servers take turns, so that what disturbs the machine disturbs all of them.
         for _ in 0..rounds {
             for name in SERVERS {
                 table.add(
                     name,
-                    measure(own_server(name)?, scenario).map_err(|error| format!("{name}: {error}"))?,
+                    measure(own_server(name, cores)?, scenario, cores).map_err(|error| format!("{name}: {error}"))?,
                 );
             }
             for (name, words) in PEERS {
                 if let Some(folder) = peers {
-                    let mut command = on_core(SERVER_CORE, words[0]);
+                    let mut command = on_core(cores.server, words[0]);
                     command.args(&words[1..]).current_dir(folder);
                     table.add(
                         name,
-                        measure(command, scenario).map_err(|error| format!("{name}: {error}"))?,
+                        measure(command, scenario, cores).map_err(|error| format!("{name}: {error}"))?,
                     );
                 }
             }
@@ -121,13 +127,13 @@ fn own(core: usize) -> Result<Command, Box<dyn Error>> {
     Ok(on_core(core, program.to_str().ok_or("the program's path is no UTF-8")?))
 }
 
-fn own_server(name: &str) -> Result<Command, Box<dyn Error>> {
-    let mut command = own(SERVER_CORE)?;
+fn own_server(name: &str, cores: Cores) -> Result<Command, Box<dyn Error>> {
+    let mut command = own(cores.server)?;
     command.args(["serve", name]);
     Ok(command)
 }
 
-fn measure(command: Command, scenario: &Scenario) -> Result<Figures, Box<dyn Error>> {
+fn measure(command: Command, scenario: &Scenario, cores: Cores) -> Result<Figures, Box<dyn Error>> {
     let server = Server::start(command)?;
     let load = Load {
         port: server.port,
@@ -139,7 +145,7 @@ fn measure(command: Command, scenario: &Scenario) -> Result<Figures, Box<dyn Err
         warm_up_ms: 1000,
         measured_ms: 3000,
     };
-    let mut command = own(LOAD_CORE)?;
+    let mut command = own(cores.load)?;
     command
         .args(["load", &serde_json::to_string(&load)?])
         .stderr(Stdio::inherit());

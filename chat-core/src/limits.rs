@@ -19,7 +19,9 @@ use crate::RoomId;
 pub struct Limits {
     /// The largest inbound frame, and the most that content and data of one message may take. Bytes; 64 KiB.
     pub message_bytes: usize,
-    /// How fast one connection may send frames; 20 a second with a burst of 40. `None` is no limit.
+    /// How fast one connection may send frames; 20 a second with a burst of 40. What goes beyond is refused, and a connection
+    /// that goes on is closed with [`CloseCode::RateLimited`](crate::CloseCode): once five bursts more were refused than let
+    /// through, counted until it keeps still for a while. `None` is no limit.
     pub rate: Option<Rate>,
     /// How fast one connection may send what asks for nothing: pings, pongs, and pieces of messages that aren't whole yet.
     /// 200 a second with a burst of 1,000; what goes beyond is closed with [`CloseCode::RateLimited`](crate::CloseCode).

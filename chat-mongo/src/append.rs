@@ -22,8 +22,9 @@ use crate::database::Database;
 use crate::document::{EntryDocument, Kind, fingerprint, message_id, number, uuid};
 use crate::error::{DUPLICATE_KEY, document_refused, first_refused, refused, unavailable, unwritten};
 
-/// What one insert carries at most: far below the server's own bounds, so that the driver makes one command of it.
-const DOCUMENTS: usize = 1000;
+/// What one insert carries at most: as much as a commit by default, and far below the server's own bounds, so that the driver makes
+/// one command of it.
+const DOCUMENTS: usize = 1024;
 const BYTES: usize = 16 << 20;
 
 /// How many heads are remembered.

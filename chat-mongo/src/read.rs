@@ -10,7 +10,7 @@ use roomcast_core::{
 
 use crate::database::{Database, next};
 use crate::document::{EntryDocument, message_id, number, uuid};
-use crate::error::{damaged, unavailable};
+use crate::error::{damaged, unavailable, unwritten};
 
 /// How often a page is read again because retention removed its beginning meanwhile.
 const TRIES: usize = 5;
@@ -126,6 +126,15 @@ impl Database {
         if seq <= floor {
             return Ok(None);
         }
+        // A document is seen before it is in the journal, or at a majority. A write that changes nothing waits for what was
+        // written before it.
+        let mut session = self.session().await?;
+        let same = self
+            .entries
+            .update_one(doc! {"_id": document.id}, doc! {"$set": {"nonce": nonce.as_str()}})
+            .session(&mut *session)
+            .into_future();
+        self.write(same).await?.map_err(unwritten)?;
         let print = document.fingerprint;
         let print = print.ok_or_else(|| damaged("a message has a nonce, but no fingerprint"))?;
         Ok(Some(Sent {

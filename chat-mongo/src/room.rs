@@ -42,6 +42,7 @@ impl RoomDocument {
         let seq = |number| place(number).ok_or_else(|| wrong(format!("the seq {number} is out of range")));
         let floor = seq(self.floor)?;
         let head = match self.last.first() {
+            Some(last) if last.seq == 0 => return Err(wrong("an entry has the seq 0".to_owned())),
             Some(last) => seq(last.seq)?.max(floor),
             None => floor,
         };

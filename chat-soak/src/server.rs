@@ -83,10 +83,10 @@ impl Server {
     pub(crate) async fn stop(mut self, limit: Duration) -> Result<Stopped, String> {
         let text = |error: std::io::Error| error.to_string();
         let begun = Instant::now();
-        let kill = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
-        if !kill.await.map_err(text)?.success() {
-            return Err("SIGTERM can't be sent".to_owned());
-        }
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or("the server has no process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .map_err(|error| format!("SIGTERM can't be sent: {error}"))?;
         // Later than it has to be, so that it is known how late it was.
         let status = timeout(limit * 2, self.child.wait()).await;
         let took = begun.elapsed();

@@ -80,9 +80,8 @@ impl Example {
     /// Interrupts it, as Ctrl-C does, and waits until it ended by itself.
     #[cfg(unix)]
     async fn stop(mut self) {
-        let pid = self.child.id().unwrap().to_string();
-        let kill = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(kill.await.unwrap().success());
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
         assert!(soon(self.child.wait()).await.unwrap().success());
     }
 }

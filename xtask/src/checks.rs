@@ -128,17 +128,25 @@ fn packages(workspace: &Workspace) -> Outcome {
 /// What stands among the dependencies, by the rules of `deny.toml`: with cargo-deny where it is installed; by ourselves where it
 /// isn't, since it takes longer to build than everything else here.
 fn dependencies(workspace: &Workspace) -> Outcome {
+    let fuzz = workspace.root.join("fuzz");
     if output(cargo().args(["deny", "--version"])).is_ok() {
-        return run(cargo()
-            .args(["deny", "check", "bans", "licenses", "sources"])
-            .current_dir(&workspace.root));
+        let deny = |folder, what: &[&str]| {
+            let rules = workspace.root.join("deny.toml");
+            let mut command = cargo();
+            command.args(["deny", "check", "--config"]).arg(rules);
+            run(command.args(what).current_dir(folder))
+        };
+        deny(&workspace.root, &["bans", "licenses", "sources"])?;
+        return deny(&fuzz, &["licenses", "sources"]);
     }
     println!("cargo-deny isn't installed: checking by what Cargo knows.");
     let rules = std::fs::read_to_string(workspace.root.join("deny.toml")).map_err(|error| error.to_string())?;
     let allowed = list(&rules, "[licenses]", "allow");
     let mut wrong = several_versions(workspace, &list(&rules, "[bans]", "skip"));
     let mut count = 0;
-    for package in workspace.packages.iter().filter(|package| !package["source"].is_null()) {
+    let fuzz = Workspace::at(&fuzz)?;
+    let packages = workspace.packages.iter().chain(&fuzz.packages);
+    for package in packages.filter(|package| !package["source"].is_null()) {
         count += 1;
         let (name, version) = (text_of(package, "name"), text_of(package, "version"));
         let source = text_of(package, "source");

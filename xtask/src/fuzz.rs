@@ -84,6 +84,8 @@ impl Targets {
             // Named, so that the flags aren't those of macros and build scripts, which are the workspace's own.
             .args(["--target", &host, "--target-dir"])
             .arg(&workspace.target)
+            // It would count instead.
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env(
                 "RUSTFLAGS",
                 [&["--cfg", "fuzzing", "-Dwarnings"][..], &COVERAGE].concat().join(" "),

@@ -16,7 +16,13 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn read() -> Result<Self, String> {
-        let text = output(cargo().args(["metadata", "--locked", "--format-version", "1", "--all-features"]))?;
+        Self::at(Path::new("."))
+    }
+
+    /// The workspace of this folder.
+    pub(crate) fn at(folder: &Path) -> Result<Self, String> {
+        let metadata = ["metadata", "--locked", "--format-version", "1", "--all-features"];
+        let text = output(cargo().args(metadata).current_dir(folder))?;
         let metadata: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         Ok(Self {
             root: PathBuf::from(text_of(&metadata, "workspace_root")),

@@ -194,7 +194,7 @@ impl RoomLog {
             metrics::lagging(lagging);
             last.into_iter().for_each(&mut sent);
             if batches.peek().is_some() {
-                // The members' tasks were woken, and get their turn before the next.
+                // The members' tasks were woken: most get their turn before the next, all of them on a single thread.
                 tokio::task::yield_now().await;
             }
         }
