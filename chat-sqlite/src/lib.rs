@@ -21,6 +21,7 @@ mod append;
 mod builder;
 mod checkpoint;
 mod error;
+mod keys;
 mod place;
 mod read;
 mod readers;
