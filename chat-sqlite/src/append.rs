@@ -6,6 +6,7 @@ use roomcast_core::{
 use rusqlite::{Connection, Params};
 
 use crate::error::{failed, refused};
+use crate::keys;
 use crate::read::{self, find, query};
 use crate::row;
 use crate::words::Changes;
@@ -58,9 +59,14 @@ pub(crate) fn append(
         return Err(refused("the room's log is full"));
     }
     appended.outcomes.reserve_exact(entries.len());
+    let last = keys::last(connection)?;
     let mut first = None;
     for entry in entries {
-        let outcome = add(connection, row.key, appended.head + 1, entry, index)?;
+        let seq = appended.head + 1;
+        let key = last
+            .checked_add(row::seq(seq - expected_head))
+            .ok_or_else(|| refused("no key is left"))?;
+        let outcome = add(connection, (key, row.key, seq), entry, index)?;
         if let Outcome::Stored { seq, .. } = outcome {
             appended.head = seq;
             first.get_or_insert(entry.at);
@@ -80,8 +86,7 @@ pub(crate) fn append(
 
 fn add(
     connection: &Connection,
-    room: i64,
-    seq: u64,
+    (key, room, seq): (i64, i64, u64),
     entry: &NewEntry,
     index: &mut Changes,
 ) -> Result<Outcome, StoreError> {
@@ -102,9 +107,10 @@ fn add(
             run(
                 connection,
                 "INSERT INTO entries \
-                 (room, seq, kind, id, user_id, user_name, at, content, data, reply_to, nonce, fingerprint) \
-                 VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 (key, room, seq, kind, id, user_id, user_name, at, content, data, reply_to, nonce, fingerprint) \
+                 VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 (
+                    key,
                     room,
                     row::seq(seq),
                     row::to_bytes(entry.id),
@@ -120,14 +126,14 @@ fn add(
                         .map(|(_, fingerprint)| fingerprint.as_u128().to_be_bytes()),
                 ),
             )?;
-            index.change(connection.last_insert_rowid(), room, None, content.as_deref());
+            index.change(key, room, None, content.as_deref());
             Ok(Outcome::Stored { seq, target: None })
         }
         Change::Edit { message, content } => {
             let Some(target) = find_target(connection, room, *message)? else {
                 return Ok(Outcome::NoTarget);
             };
-            note(connection, room, seq, 1, entry, (*message, target.seq))?;
+            note(connection, (key, room, seq), 1, entry, (*message, target.seq))?;
             let sql = "UPDATE entries SET content = ?2, edited_at = ?3 WHERE key = ?1";
             run(connection, sql, (target.key, content, entry.at.as_millis()))?;
             index.change(target.key, room, target.content.as_deref(), Some(content));
@@ -137,7 +143,7 @@ fn add(
             let Some(target) = find_target(connection, room, *message)? else {
                 return Ok(Outcome::NoTarget);
             };
-            note(connection, room, seq, 2, entry, (*message, target.seq))?;
+            note(connection, (key, room, seq), 2, entry, (*message, target.seq))?;
             let sql = "UPDATE entries SET content = NULL, data = NULL, reply_to = NULL, edited_at = NULL, deleted = 1 \
                        WHERE key = ?1";
             run(connection, sql, [target.key])?;
@@ -198,17 +204,17 @@ fn find_target(connection: &Connection, room: i64, message: MessageId) -> Result
 /// Stores an edit or a deletion as an entry of its own.
 fn note(
     connection: &Connection,
-    room: i64,
-    seq: u64,
+    (key, room, seq): (i64, i64, u64),
     kind: i64,
     entry: &NewEntry,
     (message, target): (MessageId, u64),
 ) -> Result<(), StoreError> {
     run(
         connection,
-        "INSERT INTO entries (room, seq, kind, id, user_id, user_name, at, message, target) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO entries (key, room, seq, kind, id, user_id, user_name, at, message, target) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         (
+            key,
             room,
             row::seq(seq),
             kind,

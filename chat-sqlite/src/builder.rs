@@ -98,8 +98,8 @@ impl Builder {
         self
     }
 
-    /// How many writes, how many reads and how many searches may wait for a thread before callers wait to queue; 1024 by
-    /// default, at least 1.
+    /// How many writes, reads of a row, reads of a page and searches may wait for a thread, each, before callers wait to
+    /// queue; 1024 by default, at least 1.
     #[must_use]
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls.max(1);

@@ -14,13 +14,15 @@
 //! ```
 //!
 //! One thread writes: what waits in its queue goes into one transaction, whichever rooms it is for, and is acknowledged
-//! once that is committed. Other threads read, each with a connection of its own; one of them is for searches only, so that
-//! a slow search keeps nothing else waiting.
+//! once that is committed. Other threads read, each with a connection of its own: single rows before pages of a log, so
+//! that nobody waits for all those who catch up; one of them is for searches only, so that a slow search keeps nothing else
+//! waiting.
 
 mod append;
 mod builder;
 mod checkpoint;
 mod error;
+mod keys;
 mod place;
 mod read;
 mod readers;

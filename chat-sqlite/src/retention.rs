@@ -13,6 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::append::{run, unwritten};
 use crate::builder::{OwnClock, Retention};
 use crate::error::Chain;
+use crate::keys;
 use crate::read::query;
 use crate::row;
 use crate::shared::Shared;
@@ -281,6 +282,7 @@ impl Sweep {
             }
             Ok(())
         })?;
+        keys::remember(connection, room.key, last)?;
         let sql = "DELETE FROM entries WHERE room = ?1 AND seq <= ?2";
         run(connection, sql, (room.key, last))?;
         let sql = "UPDATE rooms SET floor = ?2, oldest = (SELECT at FROM entries WHERE room = ?1 AND seq = ?2 + 1) \

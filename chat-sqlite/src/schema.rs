@@ -64,7 +64,7 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 ";
 
 /// The index of words as [`words`](crate::words) explains it; its first one split texts in a way of its own. `facts`
-/// says by which version of Unicode they were split.
+/// says by which version of Unicode they were split, and the last of the [`keys`](crate::keys) that are gone.
 const V2: &str = "
 DROP TABLE words;
 CREATE VIRTUAL TABLE words USING fts5 (

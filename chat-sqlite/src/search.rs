@@ -1,5 +1,6 @@
 //! Full-text search. The index finds the messages that hold the words; those of each are compared once more, for the
-//! few that the index can't tell apart: of words that are longer than 32 KiB it keeps the beginning.
+//! few that the index can't tell apart: of words that are longer than 32 KiB it keeps the beginning. Their room is looked
+//! at once more as well, so that no mistake of the index can show a room's messages in another one.
 //!
 //! Searches take turns on a thread of their own, since one may take as long as a look at every message of its room: of
 //! two words that are often said, but never together, say. FTS5 can't be interrupted at that (it takes a few hundred
@@ -60,9 +61,9 @@ pub(crate) fn search(
     }
     let sql = format!(
         "SELECT {MESSAGE} FROM words JOIN entries e ON e.key = words.rowid \
-         WHERE words MATCH ?1 AND words.rowid < ?2 ORDER BY words.rowid DESC"
+         WHERE words MATCH ?1 AND words.rowid < ?2 AND e.room = ?3 ORDER BY words.rowid DESC"
     );
-    query(&moment, &sql, (terms, bound), |rows| {
+    query(&moment, &sql, (terms, bound, key), |rows| {
         while let Some(row) = rows.next().map_err(unread)? {
             if gone() {
                 break;

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::builder::Builder;
 use crate::error::{closed, refused};
-use crate::readers::{self, Read};
+use crate::readers::{self, Read, Reads};
 use crate::shared::Shared;
 use crate::writer::{self, Write};
 use crate::{read, search};
@@ -44,7 +44,9 @@ pub struct SqliteStore {
 #[derive(Clone)]
 struct Queues {
     write: mpsc::Sender<Write>,
-    read: mpsc::Sender<Read>,
+    /// Reads of one row. They go before pages, of which many may wait while members catch up: a join needs only a row.
+    point: mpsc::Sender<Read>,
+    page: mpsc::Sender<Read>,
     search: mpsc::Sender<Read>,
 }
 
@@ -115,14 +117,15 @@ impl SqliteStore {
         let (queue, readers) = (settings.queue, settings.readers);
         let shared = Arc::new(Shared::new(settings));
         let (write, writes) = mpsc::channel(queue);
-        let (read, reads) = mpsc::channel(queue);
+        let (point, points) = mpsc::channel(queue);
+        let (page, pages) = mpsc::channel(queue);
         let (search, searches) = mpsc::channel(queue);
         let mut threads = Threads::default();
         // First, for it makes the file.
         let own = shared.clone();
         let writer = Owned::start("sqlite-write", move |opened| writer::run(&own, writes, opened)).await?;
         threads.writer.push(writer);
-        let (reads, searches) = (Arc::new(Mutex::new(reads)), Arc::new(Mutex::new(searches)));
+        let (reads, searches) = (Reads::queue([points, pages]), Reads::queue([searches]));
         let readers = std::iter::repeat_n(("sqlite-read", reads), readers);
         for (name, queue) in readers.chain([("sqlite-search", searches)]) {
             let own = shared.clone();
@@ -131,7 +134,12 @@ impl SqliteStore {
         }
         Ok(Self {
             shared,
-            queues: Mutex::new(Some(Queues { write, read, search })),
+            queues: Mutex::new(Some(Queues {
+                write,
+                point,
+                page,
+                search,
+            })),
             threads: AsyncMutex::new(threads),
         })
     }
@@ -140,11 +148,19 @@ impl SqliteStore {
         self.queues.lock().clone().ok_or_else(closed)
     }
 
-    async fn read<T: Send + 'static>(
+    async fn point<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let queue = self.queues()?.read;
+        let queue = self.queues()?.point;
+        self.ask(queue, move |connection, _| read(connection)).await
+    }
+
+    async fn page<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let queue = self.queues()?.page;
         self.ask(queue, move |connection, _| read(connection)).await
     }
 
@@ -218,7 +234,7 @@ impl fmt::Debug for SqliteStore {
 impl MessageStore for SqliteStore {
     async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
         let room = room.clone();
-        self.read(move |connection| read::head(connection, &room)).await
+        self.point(move |connection| read::head(connection, &room)).await
     }
 
     async fn create_room(&self, room: &RoomId, epoch: Epoch) -> Result<RoomHead, StoreError> {
@@ -228,7 +244,7 @@ impl MessageStore for SqliteStore {
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomInfo>, StoreError> {
         let after = after.cloned();
-        self.read(move |connection| read::rooms(connection, after.as_ref().map(RoomId::as_str), limit))
+        self.page(move |connection| read::rooms(connection, after.as_ref().map(RoomId::as_str), limit))
             .await
     }
 
@@ -245,24 +261,24 @@ impl MessageStore for SqliteStore {
 
     async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
         let room = room.clone();
-        self.read(move |connection| read::log(connection, &room, after, limit))
+        self.page(move |connection| read::log(connection, &room, after, limit))
             .await
     }
 
     async fn history(&self, room: &RoomId, range: HistoryRange, limit: usize) -> Result<HistoryPage, StoreError> {
         let room = room.clone();
-        self.read(move |connection| read::history(connection, &room, range, limit))
+        self.page(move |connection| read::history(connection, &room, range, limit))
             .await
     }
 
     async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
         let room = room.clone();
-        self.read(move |connection| read::message(connection, &room, id)).await
+        self.point(move |connection| read::message(connection, &room, id)).await
     }
 
     async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
         let (room, user, nonce) = (room.clone(), user.clone(), nonce.clone());
-        self.read(move |connection| read::sent(connection, &room, &user, &nonce))
+        self.point(move |connection| read::sent(connection, &room, &user, &nonce))
             .await
     }
 
@@ -271,16 +287,22 @@ impl MessageStore for SqliteStore {
             return Err(lost());
         }
         self.shared.check_writes()?;
-        self.read(read::health).await
+        self.point(read::health).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         let queues = self.queues.lock().take();
         let mut threads = self.threads.lock().await;
-        if let Some(Queues { read, search, write }) = queues {
+        if let Some(Queues {
+            write,
+            point,
+            page,
+            search,
+        }) = queues
+        {
             // The writer last: whoever closes the file last tidies it, which a reader can't. (A call that is dropped
-            // here lets go of both.)
-            drop((read, search));
+            // here lets go of all.)
+            drop((point, page, search));
             join(&mut threads.readers).await;
             drop(write);
         }

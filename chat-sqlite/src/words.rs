@@ -129,7 +129,10 @@ pub(crate) fn merge(connection: &Connection, first: bool) -> Result<bool, StoreE
     Ok(connection.total_changes() - before >= 2)
 }
 
-/// Makes the whole index again.
+/// Makes the whole index again. It must be the first that the connection does to the index: SQLite tells other connections
+/// of a change of the index's format by a cookie, which it leaves as this one last saw it. As long as this one hasn't seen
+/// it, it becomes 0, so that all others look again. If they didn't, one that has deleted before would go on to do so in the
+/// format of `secure-delete` without saying so in the file, and the next one would take that for damage.
 pub(crate) fn index_all(connection: &Connection) -> Result<(), StoreError> {
     run(connection, "INSERT INTO words (words) VALUES ('delete-all')", [])?;
     let mut entries = connection

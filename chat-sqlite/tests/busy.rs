@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{epoch, room, say};
-use roomcast_core::{MessageStore, PageLimit};
+use roomcast_core::{MessageStore, Nonce, PageLimit, UserId};
 use roomcast_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
@@ -72,5 +72,49 @@ async fn slow_searches_keep_only_searches_waiting() {
         "the next search took {next:?}, one {slow:?}"
     );
     println!("a slow search {slow:?}, 30 reads {reads:?}, a search behind the dropped ones {next:?}");
+    store.close().await.unwrap();
+}
+
+/// Many members catch up, and their pages wait for the threads. What reads a single row goes before them: a join, say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_keep_no_single_row_waiting() {
+    const PAGES: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path().join("chat.db")).await.unwrap());
+    let r = room("r");
+    store.create_room(&r, epoch()).await.unwrap();
+    let long = "a".repeat(40_000);
+    let entries: Vec<_> = (0..200).map(|n| say(&format!("{long}{n}"))).collect();
+    store.append(&r, 0, &entries).await.unwrap();
+    let whole = PageLimit {
+        entries: 200,
+        bytes: usize::MAX,
+    };
+
+    let mut pages = JoinSet::new();
+    for _ in 0..PAGES {
+        let (store, r) = (store.clone(), r.clone());
+        pages.spawn(async move {
+            assert_eq!(store.log(&r, 0, whole).await.unwrap().entries.len(), 200);
+        });
+    }
+    // All of them wait when the first is read.
+    pages.join_next().await.unwrap().unwrap();
+    let begun = Instant::now();
+    assert_eq!(store.room(&r).await.unwrap().unwrap().head, 200);
+    assert!(store.message(&r, entries[7].id).await.unwrap().is_some());
+    let (user, nonce) = (UserId::new("ann").unwrap(), Nonce::new("n").unwrap());
+    assert!(store.sent(&r, &user, &nonce).await.unwrap().is_none());
+    store.health().await.unwrap();
+    let rows = begun.elapsed();
+    while let Some(page) = pages.try_join_next() {
+        page.unwrap();
+    }
+    println!("4 rows in {rows:?}, {} of {PAGES} pages still to be read", pages.len());
+    assert!(pages.len() > PAGES / 2, "{} of {PAGES} pages wait", pages.len());
+    // Pages don't wait for ever.
+    while let Some(page) = pages.join_next().await {
+        page.unwrap();
+    }
     store.close().await.unwrap();
 }

@@ -376,3 +376,25 @@ async fn what_was_deleted_is_not_left_in_the_log_either() {
         store.close().await.unwrap();
     }
 }
+
+/// The index holds more than it should: that the message of another room is of this one.
+#[tokio::test]
+async fn a_mistake_of_the_index_shows_no_other_room() {
+    let (_folder, path) = file();
+    let store = SqliteStore::open(&path).await.unwrap();
+    for (name, text) in [("a", "hello"), ("b", "hello secret")] {
+        store.create_room(&room(name), epoch()).await.unwrap();
+        store.append(&room(name), 0, &[say(text)]).await.unwrap();
+    }
+    let sql = "INSERT INTO words (rowid, terms) SELECT e.key, '#' || r.key || ' hello' FROM entries e, rooms r";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 4);
+    let found = store
+        .search()
+        .unwrap()
+        .search(&room("a"), "hello", None, 10)
+        .await
+        .unwrap();
+    assert_eq!(found.messages.len(), 1, "{found:?}");
+    assert_eq!(found.messages[0].content.as_deref(), Some("hello"));
+    store.close().await.unwrap();
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{epoch, left_of, room, say, say_at, secret};
+use common::{delete, epoch, left_of, room, say, say_at, secret};
 use roomcast_core::{Clock, MessageStore, PageLimit, RoomHead, RoomId, Timestamp};
 use roomcast_sqlite::{Builder, Retention, SqliteStore};
 use rusqlite::Connection;
@@ -94,6 +94,100 @@ async fn age_removes_the_oldest() {
         2
     );
     until_floor(&store, &small, 2).await;
+    store.close().await.unwrap();
+}
+
+/// The interleaving: retention takes all that there is, and the index only notes it; what is written next would get the
+/// keys from the beginning on. Then one key would stand for two messages in the index, and what is deleted of the second
+/// would bring back the words of the first.
+#[tokio::test]
+async fn no_key_is_given_out_twice() {
+    let (_folder, path) = file();
+    let clock = ByHand::default();
+    let settings = || aging(&path, Duration::from_secs(1)).clock(clock.clone());
+    let mut store = settings().open().await.unwrap();
+    let (r, small) = (room("r"), room("small"));
+    store.create_room(&r, epoch()).await.unwrap();
+    store.create_room(&small, epoch()).await.unwrap();
+    let other = Connection::open(&path).unwrap();
+    let keys = || -> (i64, i64) {
+        let sql = "SELECT min(key), max(key) FROM entries";
+        other.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    let (mut last, mut removed) = (0, [0, 0]);
+    for round in 0..3 {
+        // The highest key of all is gone first, and then one that is lower.
+        let now = round * 10_000;
+        let first = say_at(Timestamp::from_millis(now + 5000), "stays longer");
+        removed[0] = store.append(&small, removed[0], &[first]).await.unwrap().head;
+        let second: Vec<_> = (0..100).map(|_| say_at(Timestamp::from_millis(now), "old")).collect();
+        removed[1] = store.append(&r, removed[1], &second).await.unwrap().head;
+        assert_eq!(keys(), (last + 1, last + 101));
+        last += 101;
+        clock.0.store(now + 2000, Ordering::Relaxed);
+        until_floor(&store, &r, removed[1]).await;
+        clock.0.store(now + 9000, Ordering::Relaxed);
+        until_floor(&store, &small, removed[0]).await;
+        if round == 1 {
+            store.close().await.unwrap();
+            store = settings().open().await.unwrap();
+        }
+    }
+    store.close().await.unwrap();
+}
+
+/// The interleaving: a message that retention has taken, and the index has noted as gone in a newer tree; one with its key
+/// and its words, which the index merges with the note; that one is deleted, and retention takes the rest of the room;
+/// another room gets the key. Then the first one's words, of the first room, would stand for a message of the other one.
+#[tokio::test]
+async fn what_retention_took_brings_nobody_into_another_room() {
+    let (_folder, path) = file();
+    let clock = ByHand::default();
+    let store = aging(&path, Duration::from_secs(1))
+        .clock(clock.clone())
+        .open()
+        .await
+        .unwrap();
+    let (a, b, stays) = (room("a"), room("b"), room("stays"));
+    for room in [&a, &b, &stays] {
+        store.create_room(room, epoch()).await.unwrap();
+    }
+    // A large tree, with which small ones aren't merged soon.
+    let later = Timestamp::from_millis(3_600_000);
+    let many: Vec<_> = (0..20_000).map(|n| say_at(later, &format!("stays{n}"))).collect();
+    store.append(&stays, 0, &many).await.unwrap();
+    let mut head = 0;
+    for _ in 0..30 {
+        let entry = say_at(clock.now(), "secret");
+        head = store.append(&a, head, &[entry]).await.unwrap().head;
+    }
+    clock.0.store(2000, Ordering::Relaxed);
+    until_floor(&store, &a, head).await;
+
+    let second = say_at(clock.now(), "secret");
+    let id = second.id;
+    head = store.append(&a, head, &[second]).await.unwrap().head;
+    for _ in 0..30 {
+        let entry = say_at(clock.now(), "usual");
+        head = store.append(&a, head, &[entry]).await.unwrap().head;
+    }
+    head = store.append(&a, head, &[delete(id)]).await.unwrap().head;
+    clock.0.store(5000, Ordering::Relaxed);
+    until_floor(&store, &a, head).await;
+
+    let said: Vec<_> = (0..40)
+        .map(|n| say_at(clock.now(), &format!("secret of b {n}")))
+        .collect();
+    store.append(&b, 0, &said).await.unwrap();
+    let found = store.search().unwrap().search(&a, "secret", None, 10).await.unwrap();
+    assert_eq!(found.messages, []);
+    // Nor does the index hold anything of that room.
+    let sql = "SELECT count(*) FROM words WHERE words MATCH '\"#' || (SELECT key FROM rooms WHERE id = 'a') || '\"'";
+    let held: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(held, 0);
     store.close().await.unwrap();
 }
 
