@@ -141,7 +141,11 @@ fn said(name: &str, content: &str) -> (String, String) {
 #[tokio::test]
 async fn ten_lines() {
     let server = Example::start("ten_lines", &[]).await;
-    let (mut ann, mut bob) = (server.enter("user=ann").await, server.enter("user=bob").await);
+    let mut bob = server.enter("user=bob").await;
+    bob.say("anybody here?").await;
+    // Now he is in the room: that comes a moment after the answer to the request.
+    assert_eq!(bob.heard().await, said("bob", "anybody here?"));
+    let mut ann = server.enter("user=ann").await;
     ann.say("hello").await;
     assert_eq!(ann.heard().await, said("ann", "hello"));
     assert_eq!(bob.heard().await, said("ann", "hello"));
@@ -333,6 +337,8 @@ async fn moderation() {
 
     let full = [(SEC_WEBSOCKET_PROTOCOL, "chat.v1.json")];
     let mut moderator = server.open("/ws/lobby?user=mo", &full).await.unwrap();
+    // From now on it hears what is said.
+    moderator.until(|frame| (frame["t"] == "hello").then_some(())).await;
     let mut guest = server.open("/ws/lobby?user=guest", &full).await.unwrap();
     let send = json!({ "t": "send", "room_id": "lobby", "content": "what a Darn day, darned" });
     guest.send(&send).await;
