@@ -99,7 +99,7 @@ impl Engine {
 
     /// Runs a task of the hub's own, to its end or until nobody waits for it any more. It runs where the hub was built: a
     /// caller's own short-lived runtime must not take it along.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) {
         // No `select!` in a block: that has room for the task twice, where it was captured and where it is polled.
         let task = task.with_cancellation_token_owned(self.stopped.clone());
         #[cfg(all(test, roomcast_loom))]

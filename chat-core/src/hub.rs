@@ -254,12 +254,13 @@ impl Hub {
     }
 
     /// Runs a task that [`shutdown`](Self::shutdown) waits for: for transports, which serve each connection in one.
-    /// It should end by itself once the hub is [`draining`](Self::draining); at the shutdown's deadline it is dropped.
+    /// It should end by itself once the hub is [`draining`](Self::draining); at the shutdown's deadline it is dropped. What it
+    /// gives is dropped as well.
     ///
     /// # Panics
     ///
     /// If neither the hub was built within a tokio runtime nor this is called within one.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) {
         self.engine().spawn(task);
     }
 

@@ -39,10 +39,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let socket = WebSocket::from_upgraded(stream, leftover, &WsConfig::of(hub.limits()));
-    // Called within: a future that is moved into another takes its room twice.
-    hub.spawn(async move {
-        admission.serve(socket).await;
-    });
+    // As it is: in a block of its own it would have room for what it is made of a second time.
+    hub.spawn(admission.serve(socket));
 }
 
 /// The stream, if it is of this type, and what was read of it behind the request.
