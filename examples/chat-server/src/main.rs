@@ -191,7 +191,7 @@ mod tests {
         let hub = || Hub::builder(MemoryStore::new(), OpenPolicy).build().unwrap();
         assert_eq!(left(&hub().shutdown(DRAIN).await), None);
         let hub = hub();
-        hub.spawn(std::future::pending());
+        hub.spawn(std::future::pending::<()>());
         assert_eq!(
             left(&hub.shutdown(DRAIN).await).unwrap(),
             "not everything was done in 10 s: 1 tasks are left, which may hold messages that nobody was told are stored"
