@@ -1,11 +1,12 @@
 //! Every check that is no test.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::report::{Outcome, Report, output, run};
-use crate::workspace::{Workspace, cargo, text_of};
+use crate::workspace::{Workspace, cargo, files, text_of};
 
 /// The oldest Rust that published crates promise to build with.
 const MSRV: &str = "1.89";
@@ -114,6 +115,20 @@ fn relative_links(markdown: &str) -> impl Iterator<Item = &str> {
 /// Packs all published crates together, so that those that the registry doesn't know yet find each other, and builds what was
 /// packed: a file that isn't in the package is missed here.
 fn packages(workspace: &Workspace) -> Outcome {
+    // Cargo takes a package of this version for the one that it built before, if there was one: what was built is forgotten.
+    let built = files(&workspace.target.join("debug/.fingerprint"));
+    for package in workspace.published() {
+        let name = format!("{}-", text_of(package, "name"));
+        let is_its = |folder: &&PathBuf| {
+            folder
+                .file_name()
+                .is_some_and(|file| file.to_string_lossy().starts_with(&name))
+        };
+        for folder in built.iter().filter(is_its) {
+            // Some are gone already: one name may be the beginning of another.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
     let mut command = cargo();
     command.args(["package", "--locked", "--workspace", "--allow-dirty", "--quiet"]);
     for package in workspace.members() {
