@@ -115,20 +115,7 @@ fn relative_links(markdown: &str) -> impl Iterator<Item = &str> {
 /// Packs all published crates together, so that those that the registry doesn't know yet find each other, and builds what was
 /// packed: a file that isn't in the package is missed here.
 fn packages(workspace: &Workspace) -> Outcome {
-    // Cargo takes a package of this version for the one that it built before, if there was one: what was built is forgotten.
-    let built = files(&workspace.target.join("debug/.fingerprint"));
-    for package in workspace.published() {
-        let name = format!("{}-", text_of(package, "name"));
-        let is_its = |folder: &&PathBuf| {
-            folder
-                .file_name()
-                .is_some_and(|file| file.to_string_lossy().starts_with(&name))
-        };
-        for folder in built.iter().filter(is_its) {
-            // Some are gone already: one name may be the beginning of another.
-            let _ = std::fs::remove_dir_all(folder);
-        }
-    }
+    forget_packages(workspace);
     let mut command = cargo();
     command.args(["package", "--locked", "--workspace", "--allow-dirty", "--quiet"]);
     for package in workspace.members() {
@@ -138,6 +125,33 @@ fn packages(workspace: &Workspace) -> Outcome {
         }
     }
     run(command.current_dir(&workspace.root))
+}
+
+/// Cargo takes a package of the same version for the one that it unpacked and built before, if there was one. That is right for a
+/// registry; the one that packaging makes here is another each time.
+fn forget_packages(workspace: &Workspace) {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    // Registries that are folders have no host in their names.
+    let sources = files(&home.unwrap_or_default().join("registry/src"));
+    let local = sources.iter().filter(|folder| file_name(folder).starts_with('-'));
+    let unpacked = local.flat_map(|folder| files(folder));
+    let built = files(&workspace.target.join("debug/.fingerprint"));
+    for folder in unpacked.chain(built) {
+        let name = file_name(&folder);
+        let is_its = |package| {
+            name.strip_prefix(text_of(package, "name"))
+                .is_some_and(|rest| rest.starts_with('-'))
+        };
+        if workspace.published().any(is_its) {
+            // If it stays, this check looks at what was: nothing else is lost.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+    }
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What stands among the dependencies, by the rules of `deny.toml`: with cargo-deny where it is installed; by ourselves where it
