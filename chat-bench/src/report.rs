@@ -33,6 +33,15 @@ fn cost(figures: &Figures) -> f64 {
     figures.server_cpu * 1e6 / figures.deliveries as f64
 }
 
+/// With two decimals, where there is a figure.
+fn figure(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.2}")
+    } else {
+        "-".to_owned()
+    }
+}
+
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
@@ -64,8 +73,9 @@ impl fmt::Display for Table {
             let connections = rounds.first().map_or(1, |figures| figures.connections.max(1)) as f64;
             write!(
                 f,
-                "{name:<16} {:>12.2} {ratio:>7.2} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {lost:>9} {:>11.2} {:>10.0}",
-                of(&cost),
+                "{name:<16} {:>12} {:>7} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {lost:>9} {:>11.2} {:>10.0}",
+                figure(of(&cost)),
+                figure(ratio),
                 of(&|figures| figures.deliveries as f64 / figures.seconds),
                 of(&|figures| figures.latency.median),
                 of(&|figures| figures.latency.p99),
