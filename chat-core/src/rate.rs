@@ -12,7 +12,12 @@ pub(crate) struct TokenBucket {
     rate: Rate,
     tokens: f64,
     filled_at: Instant,
+    /// When the last of those that got none was told to come again.
+    turn: Option<Instant>,
 }
+
+/// The longest that anybody is told to wait: a tiny rate would make it long.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl TokenBucket {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
@@ -20,6 +25,7 @@ impl TokenBucket {
             rate,
             tokens: f64::from(rate.burst),
             filled_at: now,
+            turn: None,
         }
     }
 
@@ -42,9 +48,20 @@ impl TokenBucket {
             self.tokens -= 1.0;
             return Ok(());
         }
-        // A tiny rate makes this long: what a client may be told is bounded.
-        let seconds = ((1.0 - self.tokens) / self.rate.per_second).min(86_400.0);
-        Err(Duration::from_secs_f64(seconds))
+        Err(self.time_for(1.0 - self.tokens))
+    }
+
+    /// When one who would have to wait so long may come again: each after the one before, so that who comes again when told to
+    /// finds a token.
+    pub(crate) fn turn_after(&mut self, wait: Duration, now: Instant) -> Duration {
+        let next = self.turn.map_or(now, |before| before + self.time_for(1.0));
+        let turn = next.max(now + wait).min(now + DAY);
+        self.turn = Some(turn);
+        turn - now
+    }
+
+    fn time_for(&self, tokens: f64) -> Duration {
+        Duration::from_secs_f64((tokens / self.rate.per_second).min(DAY.as_secs_f64()))
     }
 }
 

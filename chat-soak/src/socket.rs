@@ -1,6 +1,6 @@
 //! Ways to the server: a WebSocket as a proper client has it, and a socket on which anything can be sent.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 
 use crate::book::{Book, Open};
 use crate::frame::Frame;
@@ -207,38 +208,24 @@ impl Reading {
 
 /// The frame at the front and its length, once it is whole. A server's frames aren't masked.
 fn parse(bytes: &[u8]) -> Option<(usize, (u8, Vec<u8>))> {
-    let (&[first, short], rest) = bytes.split_first_chunk()?;
-    let (length, rest) = match short {
-        126 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (u64::from(u16::from_be_bytes(*length)), rest)
-        }
-        127 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (u64::from_be_bytes(*length), rest)
-        }
-        short => (u64::from(short), rest),
-    };
-    let payload = rest.get(..usize::try_from(length).ok()?)?;
-    let used = bytes.len() - rest.len() + payload.len();
-    Some((used, (first & 0xf, payload.to_vec())))
+    let mut cursor = Cursor::new(bytes);
+    let (header, length) = FrameHeader::parse(&mut cursor).ok()??;
+    let start = usize::try_from(cursor.position()).ok()?;
+    let payload = bytes[start..].get(..usize::try_from(length).ok()?)?;
+    Some((start + payload.len(), (header.opcode.into(), payload.to_vec())))
 }
 
 /// A client's frame, masked with a mask that changes nothing. `first` is the first byte: the opcode and its bits.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
+    let mut bytes = Vec::with_capacity(payload.len() + 14);
+    let header = FrameHeader {
+        mask: Some([0; 4]),
+        ..FrameHeader::default()
+    };
+    header
+        .format(payload.len() as u64, &mut bytes)
+        .expect("a vector takes everything");
+    bytes[0] = first;
     bytes.extend(payload);
     bytes
 }

@@ -1,6 +1,7 @@
 //! How long messages took to arrive, counted from when they were due to be sent: a server that makes the sender wait can't hide
 //! it.
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// Digits of the due time at the beginning of a content.
@@ -15,42 +16,57 @@ pub(crate) struct Latency {
     pub(crate) p999: f64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Samples(Vec<u32>);
-
-/// So many are kept at most.
-const KEPT: usize = 10_000_000;
+/// Tenths of a microsecond, to a thousandth.
+#[derive(Debug)]
+pub(super) struct Samples(Histogram<u64>);
 
 impl Samples {
+    pub(super) fn new() -> Self {
+        Self(Histogram::new(3).expect("it keeps up to five digits"))
+    }
+
     /// Takes in a message that arrived `now`, in nanoseconds on the clock of the stamps.
     pub(super) fn arrived(&mut self, now: u64, message: &[u8]) {
         let at = message.windows(BEFORE.len()).position(|bytes| bytes == BEFORE);
         let stamp = at.and_then(|at| message.get(at + BEFORE.len()..)?.get(..STAMP));
         let due = stamp.and_then(|stamp| u64::from_str_radix(std::str::from_utf8(stamp).ok()?, 16).ok());
-        if let Some(due) = due
-            && self.0.len() < KEPT
-        {
-            self.0
-                .push(u32::try_from(now.saturating_sub(due) / 100).unwrap_or(u32::MAX));
+        if let Some(due) = due {
+            // It grows as far as it has to; what is beyond its memory isn't counted.
+            let _ = self.0.record(now.saturating_sub(due) / 100);
         }
     }
 
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        self.0.reset();
     }
 
-    pub(super) fn latency(&mut self) -> Latency {
-        self.0.sort_unstable();
-        let last = self.0.len().saturating_sub(1);
-        let at = |share: f64| {
-            self.0
-                .get((last as f64 * share) as usize)
-                .map_or(0.0, |tenths| f64::from(*tenths) / 10.0)
-        };
+    pub(super) fn latency(&self) -> Latency {
+        let at = |share| self.0.value_at_quantile(share) as f64 / 10.0;
         Latency {
             median: at(0.5),
             p99: at(0.99),
             p999: at(0.999),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_counts_from_the_stamp() {
+        let mut samples = Samples::new();
+        for n in 1..=1000_u64 {
+            let message = format!(r#"{{"seq":1,"content":"{:0STAMP$x}xxx"}}"#, 5_000_000);
+            samples.arrived(5_000_000 + n * 1_000_000, message.as_bytes());
+        }
+        samples.arrived(1, br#"{"content":"no stamp"}"#);
+        let Latency { median, p99, p999 } = samples.latency();
+        for (found, exact) in [(median, 500_000.0), (p99, 990_000.0), (p999, 999_000.0)] {
+            assert!((found / exact - 1.0).abs() < 0.002, "{found}, not {exact}");
+        }
+        samples.forget();
+        assert_eq!(samples.latency().median, 0.0);
     }
 }

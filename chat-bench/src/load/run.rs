@@ -43,7 +43,7 @@ impl Run {
             buffer: vec![0; 256 << 10],
             connections: Vec::with_capacity(load.connections()),
             sent: vec![0; load.rooms],
-            samples: Samples::default(),
+            samples: Samples::new(),
             began,
             connecting: 0.0,
             memory: [resident(load.pid)?, 0, 0],
@@ -218,8 +218,7 @@ impl Run {
                 connection.flush()?;
             }
             if event.is_readable() {
-                let samples = (number % SAMPLED == 0).then_some(&mut self.samples);
-                let mut samples = samples;
+                let mut samples = (number % SAMPLED == 0).then_some(&mut self.samples);
                 connection.read(&mut self.buffer, |message| {
                     if let (Some(samples), Some(message)) = (&mut samples, message) {
                         samples.arrived(now, message);

@@ -19,9 +19,6 @@ use crate::{CloseCode, Epoch, ErrorCode, Protocol, Refusal, RoomId, Start, metri
 /// So many frames in a row that are answered with `bad_request` end a connection.
 const BAD_FRAMES: u32 = 10;
 
-/// The longest that a client is told to wait.
-const DAY: Duration = Duration::from_secs(86_400);
-
 /// So many bursts of refused frames more than were let through are far above the rate.
 const REFUSED_BURSTS: u32 = 5;
 
@@ -34,8 +31,6 @@ pub(super) struct Requests {
     control: Option<TokenBucket>,
     /// How many more frames were refused than let through, since that was none or the client kept still for a while.
     refused: u32,
-    /// When the last of those that were refused was told to come again.
-    turn: Option<Instant>,
     /// Frames in a row that were answered with `bad_request`: none of the protocol, or with fields that can't be.
     bad: u32,
     rooms: Slab<Joined>,
@@ -77,7 +72,6 @@ impl Requests {
             bucket,
             control,
             refused: 0,
-            turn: None,
             bad: 0,
             rooms: Slab::new(),
             first,
@@ -177,25 +171,14 @@ impl Requests {
         Ok(())
     }
 
-    /// When a refused frame may come again: each after the one before, so that a client that sends all of them again when it
-    /// was told to is not refused once more.
-    fn turn_after(&mut self, wait: Duration, now: Instant) -> Duration {
-        let one = self.engine.limits.rate.map_or(0.0, |rate| rate.per_second.recip());
-        let one = Duration::from_secs_f64(one.min(DAY.as_secs_f64()));
-        let turn = self.turn.map_or(now + wait, |before| (before + one).max(now + wait));
-        let turn = turn.min(now + DAY);
-        self.turn = Some(turn);
-        turn - now
-    }
-
     async fn handle_v1(&mut self, text: &[u8], now: Instant) -> Result<(), Closing> {
         let parsed = wire::parse_v1(text);
-        if self.bucket.as_mut().is_some_and(|bucket| bucket.is_full(now)) {
+        if self.refused > 0 && self.bucket.as_mut().is_some_and(|bucket| bucket.is_full(now)) {
             self.refused = 0;
         }
         if let Err(wait) = self.take_token(now) {
             self.refused += 1;
-            let wait = self.turn_after(wait, now);
+            let wait = self.bucket.as_mut().map_or(wait, |bucket| bucket.turn_after(wait, now));
             let burst = self.engine.limits.rate.map_or(0, |rate| rate.burst);
             if self.refused > burst.saturating_mul(REFUSED_BURSTS) {
                 return Err(Closing {
