@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bugs::bug;
+use crate::bus::{self, Link};
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
 use crate::session::Session;
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) limits: Limits,
+    /// The way to the other hubs on the store, if there are any.
+    pub(crate) bus: Option<Link>,
     /// Every task that the hub started.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
@@ -44,8 +47,8 @@ pub(crate) struct Engine {
     /// Where the hub was built, and where its tasks run; else where they are first needed.
     #[cfg_attr(all(test, roomcast_loom), expect(dead_code))]
     runtime: Option<Handle>,
-    /// Whether the task that compares heads was started.
-    comparing: AtomicBool,
+    /// Whether the hub's own tasks were started.
+    begun: AtomicBool,
     rooms: Mutex<HashMap<RoomId, Arc<RoomLog>>>,
     sessions: Mutex<Sessions>,
 }
@@ -80,6 +83,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
         limits: Limits,
+        bus: Option<Link>,
     ) -> Self {
         Self {
             store,
@@ -87,11 +91,12 @@ impl Engine {
             clock,
             ids,
             limits,
+            bus,
             tasks: TaskTracker::new(),
             draining: seen(CancellationToken::new()),
             stopped: CancellationToken::new(),
             runtime: Handle::try_current().ok(),
-            comparing: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             rooms: Mutex::default(),
             sessions: Mutex::default(),
         }
@@ -111,11 +116,19 @@ impl Engine {
         };
     }
 
-    /// Starts the task that compares the heads of rooms in use with the store's, unless it runs.
-    fn compare_heads(self: &Arc<Self>) {
-        if self.comparing.swap(true, Ordering::Relaxed) {
+    /// Starts the hub's own tasks, unless they run.
+    fn begin(self: &Arc<Self>) {
+        if self.begun.load(Ordering::Relaxed) || self.begun.swap(true, Ordering::Relaxed) {
             return;
         }
+        if self.bus.is_some() {
+            self.spawn(bus::run(self.clone()));
+        }
+        self.compare_heads();
+    }
+
+    /// Starts the task that compares the heads of rooms in use with the store's.
+    fn compare_heads(self: &Arc<Self>) {
         let engine = self.clone();
         self.spawn(async move {
             let interval = engine.limits.head_check;
@@ -154,7 +167,7 @@ impl Engine {
     /// The room, in use from now on; its log is read if nobody else uses it. Cancel safe.
     pub(crate) async fn open(self: &Arc<Self>, id: &RoomId) -> Result<RoomLease, Refusal> {
         let lease = self.lease(id);
-        self.compare_heads();
+        self.begin();
         match lease.log().open().await {
             Ok(_) => Ok(lease),
             Err(error) => Err(store_failed(id, &error)),
@@ -214,6 +227,7 @@ impl Engine {
 
     /// Takes a place for a connection of this user.
     pub(crate) fn place(self: &Arc<Self>, user: &UserId) -> Result<Place, Refusal> {
+        self.begin();
         let mut sessions = self.sessions.lock();
         if self.draining.is_cancelled() {
             return Err(stopping());

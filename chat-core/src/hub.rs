@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bugs::bug;
+use crate::bus::Link;
 use crate::engine::{Engine, Place, RoomLease};
 use crate::log::Receipt;
 use crate::outbox::Closing;
 use crate::session::{self, Ended};
 use crate::{
-    Client, Clock, CloseCode, Connection, Draft, IdSource, InvalidLimit, Limits, MessageStore, Policy, Protocol,
-    RandomIds, Refusal, Room, RoomId, RoomInfo, Start, StoreError, StoreErrorKind, SystemClock, User, UserId, metrics,
+    Bus, BusError, Client, Clock, CloseCode, Connection, Draft, IdSource, InvalidLimit, Limits, MessageStore, Policy,
+    Protocol, RandomIds, Refusal, Room, RoomId, RoomInfo, Start, StoreError, StoreErrorKind, SystemClock, User, UserId,
+    metrics,
 };
 
 /// How much later than at once the first clients of a stopping hub come back.
@@ -60,6 +62,7 @@ pub struct HubBuilder {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     limits: Limits,
+    bus: Option<Arc<dyn Bus>>,
     seed: Option<u64>,
 }
 
@@ -90,6 +93,13 @@ impl HubBuilder {
         self
     }
 
+    /// The way to the other hubs that use the same store: see [`Bus`]. None otherwise; then what other hubs store is seen when
+    /// somebody joins and when heads are compared ([`Limits::head_check`]).
+    pub fn bus(mut self, bus: impl Bus) -> Self {
+        self.bus = Some(Arc::new(bus));
+        self
+    }
+
     /// What chance begins with (it spreads the return of clients of a stopping hub); otherwise taken from the id source.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -109,11 +119,13 @@ impl HubBuilder {
             clock,
             ids,
             limits,
+            bus,
             seed,
         } = self;
         limits.check()?;
         let seed = seed.unwrap_or_else(|| ids.message_id().as_u128() as u64);
-        let engine = Arc::new(Engine::new(store, policy, clock, ids, limits));
+        let bus = bus.map(|bus| Link::new(bus, ids.message_id()));
+        let engine = Arc::new(Engine::new(store, policy, clock, ids, limits, bus));
         Ok(Hub(Arc::new(Handle {
             engine,
             random: AtomicU64::new(seed),
@@ -130,6 +142,7 @@ impl Hub {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             limits: Limits::default(),
+            bus: None,
             seed: None,
         }
     }
@@ -234,11 +247,24 @@ impl Hub {
     }
 
     /// Closes all connections of this user with [`CloseCode::Kicked`], those included that were admitted and aren't served
-    /// yet, and says how many there were. From now on they hear nothing of their rooms, and nothing that they asked for is
+    /// yet, and says how many there were on this node; other nodes are told by the [bus](HubBuilder::bus), as far as it
+    /// carries. From now on they hear nothing of their rooms, and nothing that they asked for is
     /// waited for: what has no answer yet may be done or not. It doesn't keep the user from coming back: that is the
     /// policy's part, which is told first therefore.
     pub fn kick(&self, user: &UserId) -> usize {
+        if let Some(link) = &self.engine().bus {
+            link.kick(user);
+        }
         self.engine().kick(user)
+    }
+
+    /// Whether notices get through to other hubs now, as far as is known here; `None` without a [bus](HubBuilder::bus). While
+    /// they don't, members see what other hubs store late, but see it.
+    pub async fn bus_health(&self) -> Option<Result<(), BusError>> {
+        match &self.engine().bus {
+            Some(link) => Some(link.bus.health().await),
+            None => None,
+        }
     }
 
     /// How much is going on, on this node.
@@ -305,6 +331,10 @@ impl Hub {
         }
         let tasks_left = engine.tasks.len();
         engine.stopped.cancel();
+        if let Some(link) = &engine.bus {
+            let left = deadline.saturating_sub(began.elapsed()).max(CUT);
+            let _ = tokio::time::timeout(left, link.bus.close()).await;
+        }
         let left = deadline.saturating_sub(began.elapsed()).max(CUT);
         let store = match tokio::time::timeout(left, engine.store.close()).await {
             Ok(closed) => closed.err(),

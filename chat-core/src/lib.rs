@@ -42,6 +42,7 @@
 //! | [`MessageStore`] | where logs are kept | [`MemoryStore`]; `roomcast-sqlite`, `roomcast-mongo` |
 //! | [`Connection`] | how frames travel | `roomcast-ws` |
 //! | [`Policy`] | who may do what | [`OpenPolicy`] |
+//! | [`Bus`] | how hubs on several nodes hear of each other | none; [`LocalBus`] |
 //! | [`Clock`], [`IdSource`] | time and names | [`SystemClock`], [`RandomIds`] |
 //!
 //! [`Limits`] bounds everything, and is on by default.
@@ -50,7 +51,8 @@
 //!
 //! With the feature `metrics`, through the facade of that name: the gauges `roomcast_connections` and `roomcast_rooms` (in
 //! use); the counters `roomcast_frames_in_total`, `roomcast_frames_out_total`, `roomcast_entries_committed_total`,
-//! `roomcast_lags_total` (members that fell behind), `roomcast_caught_up_frames_total`, `roomcast_closes_total` by `reason`
+//! `roomcast_lags_total` (members that fell behind), `roomcast_notices_in_total` and
+//! `roomcast_notices_out_total` (of the bus), `roomcast_repairs_total` (readings of the store that a bus was the reason of), `roomcast_caught_up_frames_total`, `roomcast_closes_total` by `reason`
 //! and `roomcast_refusals_total` by `code`; the histograms `roomcast_commit_entries` and `roomcast_commit_seconds`.
 //! Spans and events go to `tracing`; what is said in rooms is in none of them.
 
@@ -59,6 +61,7 @@
 pub mod bugs;
 #[cfg(not(feature = "bugs"))]
 mod bugs;
+mod bus;
 mod client;
 mod connection;
 mod cursor;
@@ -93,6 +96,7 @@ mod wire;
 
 /// For implementations of [`Policy`], [`MessageStore`] and [`MessageSearch`]; see there.
 pub use async_trait::async_trait;
+pub use bus::{Bus, BusError, Inbox, LocalBus, Notice};
 pub use bytes::Bytes;
 pub use client::{Client, Protocol};
 pub use connection::{CloseFrame, Connection, ConnectionError, ConnectionReader, ConnectionWriter, Inbound};

@@ -47,6 +47,18 @@ pub(crate) fn lagging(members: usize) {
     }
 }
 
+pub(crate) fn announced() {
+    record! { metrics::counter!("roomcast_notices_out_total").increment(1); }
+}
+
+pub(crate) fn noticed() {
+    record! { metrics::counter!("roomcast_notices_in_total").increment(1); }
+}
+
+pub(crate) fn repaired() {
+    record! { metrics::counter!("roomcast_repairs_total").increment(1); }
+}
+
 pub(crate) fn caught_up(frames: usize) {
     record! { metrics::counter!("roomcast_caught_up_frames_total").increment(frames as u64); }
 }

@@ -26,6 +26,7 @@ pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
         Arc::new(SystemClock),
         Arc::new(Ids::default()),
         limits,
+        None,
     ))
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::RoomLog;
 use super::submission::{Receipt, Sender, Submission, nonce_conflict, subject, unavailable};
+use super::{Origin, RoomLog};
 use crate::bugs::bug;
 use crate::engine::{Chain, RoomLease};
 use crate::{
@@ -163,7 +163,7 @@ impl Committer {
         if bug!(DeliverBeforeCommit) {
             let early = (expected + 1..).zip(offered);
             let early = early.map(|(seq, entry)| entry_of(entry.clone(), log.id.clone(), seq, 1));
-            log.enter(early.collect(), |_| {}).await;
+            log.enter(early.collect(), Origin::Here, |_| {}).await;
         }
         if bug!(AckBeforeCommit) {
             for ((seq, entry), waiting) in (expected + 1..).zip(offered).zip(&mut self.waiting) {
@@ -259,7 +259,7 @@ impl Committer {
                 waiting.tell(result);
             }
         };
-        self.room.log().enter(stored, tell_up_to).await;
+        self.room.log().enter(stored, Origin::Here, tell_up_to).await;
         for (_, waiting, result) in answers {
             waiting.tell(result);
         }
@@ -282,7 +282,11 @@ impl Committer {
             let done = page.entries.last().is_none_or(|entry| entry.seq() >= page.head);
             self.seen = page.entries.last().map_or(self.seen, Entry::seq);
             let ours: Vec<_> = page.entries.iter().filter_map(|entry| self.found(entry)).collect();
-            self.room.log().enter(page.entries, |_| {}).await;
+            let log = self.room.log();
+            log.enter(page.entries, Origin::Elsewhere, |_| {}).await;
+            if !ours.is_empty() {
+                log.tell_of_head(self.seen);
+            }
             for (waiting, receipt) in ours {
                 waiting.tell(Ok(receipt));
             }

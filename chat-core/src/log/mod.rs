@@ -1,6 +1,7 @@
 //! A room's log while it is in use: its head, its newest entries, its members, and what waits for its commit.
 
 mod commit;
+mod heard;
 mod state;
 mod submission;
 mod tail;
@@ -46,6 +47,14 @@ pub(crate) struct RoomLog {
 
 /// How many entries are read at once to put them in front of the tail.
 const FILL: u64 = 128;
+
+/// Who has stored entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// This hub: it tells the others.
+    Here,
+    Elsewhere,
+}
 
 /// The next piece for a member that lags.
 #[derive(Debug)]
@@ -112,11 +121,30 @@ impl RoomLog {
     /// given up, and the room is to be opened anew.
     pub(crate) fn attach(&self, session: Arc<Session>, slot: u32) -> Option<(MemberKey, u64)> {
         let mut state = self.state.lock();
-        Some((state.attach(session, slot)?, state.head))
+        let attached = (state.attach(session, slot)?, state.head);
+        let first = state.members.len() == 1;
+        drop(state);
+        if first {
+            self.interest_changed();
+        }
+        Some(attached)
     }
 
     pub(crate) fn detach(&self, member: MemberKey) {
-        self.state.lock().detach(member);
+        let mut state = self.state.lock();
+        state.detach(member);
+        let last = state.members.is_empty();
+        drop(state);
+        if last {
+            self.interest_changed();
+        }
+    }
+
+    /// The first member came, or the last one left.
+    fn interest_changed(&self) {
+        if let Some(link) = &self.engine.bus {
+            link.interest_changed(&self.id);
+        }
     }
 
     /// Compares the head with the store's, unless that was done not longer than this ago or is begun meanwhile, and takes in
@@ -159,7 +187,7 @@ impl RoomLog {
                     if page.floor > head {
                         self.state.lock().jump(page.floor);
                     }
-                    self.enter(page.entries, |_| {}).await;
+                    self.enter(page.entries, Origin::Elsewhere, |_| {}).await;
                 }
                 self.state.lock().compared = Some(now);
                 Ok(())
@@ -169,16 +197,25 @@ impl RoomLog {
 
     /// Takes in the log's next entries, and sends them to the members; says after each batch up to where that is done. Cancel
     /// safe: what wasn't taken in is found in the log.
-    async fn enter(&self, entries: Vec<Entry>, sent: impl FnMut(u64)) {
-        if let Err(Missing) = self.enter_in_batches(entries, sent).await {
+    async fn enter(&self, entries: Vec<Entry>, origin: Origin, sent: impl FnMut(u64)) {
+        if let Err(Missing) = self.enter_in_batches(entries, origin, sent).await {
             tracing::error!(room = %self.id, "entries are missing before those that were stored");
             self.break_up();
         }
     }
 
-    async fn enter_in_batches(&self, entries: Vec<Entry>, mut sent: impl FnMut(u64)) -> Result<(), Missing> {
-        let unheard = self.state.lock().enter_unheard(&entries)?;
-        if unheard {
+    async fn enter_in_batches(
+        &self,
+        entries: Vec<Entry>,
+        origin: Origin,
+        mut sent: impl FnMut(u64),
+    ) -> Result<(), Missing> {
+        let news = match origin {
+            Origin::Here => self.engine.bus.as_ref().zip(self.epoch.get()),
+            Origin::Elsewhere => None,
+        };
+        // Others may have members where there are none here.
+        if news.is_none() && self.state.lock().enter_unheard(&entries)? {
             return Ok(());
         }
         // Half of what a member may have waiting: so there is a place while the batch before is being written.
@@ -190,6 +227,9 @@ impl RoomLog {
         let mut batches = tail::batches(entries, most).peekable();
         while let Some(batch) = batches.next() {
             let last = batch.last().map(|(entry, _)| entry.seq());
+            if let Some((link, epoch)) = news {
+                link.committed(&self.id, epoch, &batch);
+            }
             let lagging = self.state.lock().enter(batch)?;
             metrics::lagging(lagging);
             last.into_iter().for_each(&mut sent);

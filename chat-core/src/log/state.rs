@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::heard::Heard;
 use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
 use crate::bugs::bug;
@@ -48,6 +49,8 @@ pub(crate) struct LogState {
     pub(super) committing: bool,
     /// When the head was last compared with the store's.
     pub(crate) compared: Option<Instant>,
+    /// What other hubs have told.
+    pub(super) heard: Heard,
     /// How many wait for a place in the queue.
     pub(crate) waiting: usize,
     /// Whether the room can't go on, since the store contradicts what was told to members.
@@ -94,6 +97,7 @@ impl LogState {
             queue_bytes: 0,
             committing: false,
             compared: None,
+            heard: Heard::default(),
             waiting: 0,
             broken: false,
         }

@@ -204,6 +204,11 @@ impl Peer {
         }
     }
 
+    /// Whether the server says nothing for that long.
+    pub async fn hears_nothing(&mut self, span: Duration) -> bool {
+        timeout(span, self.from_server.recv()).await.is_err()
+    }
+
     /// Reads to the close frame, and returns its code.
     pub async fn closed(&mut self) -> u16 {
         loop {
