@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Starts the hub's own tasks, unless they run.
-    fn begin(self: &Arc<Self>) {
+    pub(crate) fn begin(self: &Arc<Self>) {
         if self.begun.load(Ordering::Relaxed) || self.begun.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -227,7 +227,6 @@ impl Engine {
 
     /// Takes a place for a connection of this user.
     pub(crate) fn place(self: &Arc<Self>, user: &UserId) -> Result<Place, Refusal> {
-        self.begin();
         let mut sessions = self.sessions.lock();
         if self.draining.is_cancelled() {
             return Err(stopping());

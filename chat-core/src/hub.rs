@@ -176,6 +176,7 @@ impl Hub {
     async fn try_admit(&self, client: Client) -> Result<Admission, Refusal> {
         let engine = self.engine();
         let place = engine.place(client.user.id())?;
+        engine.begin();
         let room = match &client.room {
             Some(room) => {
                 engine.check_room_id(room)?;

@@ -168,7 +168,7 @@ impl RoomLog {
                         // The store is the truth: what was told beyond it isn't there.
                         state.heard.head = state.head;
                     }
-                    pause = patience;
+                    pause = PATIENCE;
                 }
                 Err(error) => {
                     self.state.lock().heard.compare = true;
