@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::book::{Ack, Book};
-use crate::frame::{Entry, Frame, Kind};
 use crate::http::get;
 use crate::plan::bounds;
 use crate::socket::enter;
+use chat_driver::frame::{Entry, Frame, Kind};
 
 /// An entry as it is stored.
 #[derive(Debug, Clone)]

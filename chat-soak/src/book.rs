@@ -1,5 +1,6 @@
 //! What all parts of a run write into, and what they share.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,9 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::frame::Entry;
-use crate::latency::Latencies;
 use crate::plan::Plan;
+use chat_driver::frame::Entry;
+use chat_driver::latency::Latencies;
+use chat_driver::table::Counts;
+use chat_driver::verdict::Verdict;
 
 /// What is asserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,16 +88,6 @@ pub(crate) struct Deeds {
     pub(crate) unfinished: u64,
 }
 
-/// The first few things that were wrong, and how many there were.
-#[derive(Debug, Default)]
-pub(crate) struct Wrong {
-    pub(crate) count: u64,
-    pub(crate) first: Vec<String>,
-}
-
-/// So many are shown.
-const SHOWN: usize = 5;
-
 pub(crate) struct Book {
     pub(crate) plan: Plan,
     pub(crate) address: SocketAddr,
@@ -114,10 +107,10 @@ pub(crate) struct Book {
     pub(crate) acks: Mutex<Vec<Ack>>,
     pub(crate) delivery: Mutex<Latencies>,
     pub(crate) acknowledgement: Mutex<Latencies>,
-    counts: Mutex<BTreeMap<&'static str, u64>>,
-    closes: Mutex<BTreeMap<String, u64>>,
+    pub(crate) counts: Counts,
+    pub(crate) closes: Counts,
     deeds: Mutex<BTreeMap<&'static str, Deeds>>,
-    wrong: Mutex<BTreeMap<Check, Wrong>>,
+    pub(crate) verdict: Verdict<Check>,
 }
 
 /// A connection that is open. It is closed when this is dropped.
@@ -131,10 +124,10 @@ impl Drop for Open {
 
 impl Book {
     pub(crate) fn new(plan: Plan, address: SocketAddr) -> Self {
-        let rooms = plan.rooms();
+        let (rooms, start) = (plan.rooms(), Instant::now());
         Self {
             address,
-            start: Instant::now(),
+            start,
             phase: watch::Sender::new(Phase::Run),
             restless: AtomicUsize::new(0),
             filling: AtomicUsize::new(0),
@@ -145,10 +138,10 @@ impl Book {
             acks: Mutex::default(),
             delivery: Mutex::default(),
             acknowledgement: Mutex::default(),
-            counts: Mutex::default(),
-            closes: Mutex::default(),
+            counts: Counts::default(),
+            closes: Counts::default(),
             deeds: Mutex::default(),
-            wrong: Mutex::default(),
+            verdict: Verdict::new(start),
             rooms,
             plan,
         }
@@ -170,20 +163,12 @@ impl Book {
     }
 
     pub(crate) fn count(&self, what: &'static str) {
-        *self.counts.lock().entry(what).or_default() += 1;
-    }
-
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.counts.lock().clone()
+        self.counts.add(what);
     }
 
     /// A connection ended so: a close code, or words.
-    pub(crate) fn closed(&self, how: impl Into<String>) {
-        *self.closes.lock().entry(how.into()).or_default() += 1;
-    }
-
-    pub(crate) fn closes(&self) -> BTreeMap<String, u64> {
-        self.closes.lock().clone()
+    pub(crate) fn closed(&self, how: impl Into<Cow<'static, str>>) {
+        self.closes.add(how);
     }
 
     pub(crate) fn did(&self, what: &'static str) {
@@ -200,18 +185,7 @@ impl Book {
 
     /// Something isn't as it has to be. The first few are told at once.
     pub(crate) fn wrong(&self, check: Check, what: impl fmt::Display) {
-        let mut wrong = self.wrong.lock();
-        let wrong = wrong.entry(check).or_default();
-        wrong.count += 1;
-        if wrong.first.len() < SHOWN {
-            let at = self.start.elapsed().as_secs_f32();
-            eprintln!("at {at:.1} s: {what}");
-            wrong.first.push(what.to_string());
-        }
-    }
-
-    pub(crate) fn all_wrong(&self) -> BTreeMap<Check, Wrong> {
-        std::mem::take(&mut self.wrong.lock())
+        self.verdict.wrong(check, what);
     }
 
     /// Somebody saw this entry; everybody has to see the same.

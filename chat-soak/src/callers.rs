@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::book::{Ack, Book, Check};
-use crate::frame::{Entry, Kind, message_id};
 use crate::http::{get, post, request};
 use crate::socket::wait;
+use chat_driver::frame::{Entry, Kind, message_id};
 
 pub(crate) struct Caller {
     book: Arc<Book>,

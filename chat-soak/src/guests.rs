@@ -10,9 +10,9 @@ use tokio::sync::Barrier;
 use tokio::time::sleep;
 
 use crate::book::{Ack, Book, Check};
-use crate::frame::{Entry, Kind, message_id};
 use crate::plan::bounds;
-use crate::socket::{Raw, TEXT, frame};
+use crate::socket::{Raw, TEXT, frame, until_end};
+use chat_driver::frame::{Entry, Kind, message_id};
 
 /// Enters, waits for the others, and talks until the server says goodbye.
 pub(crate) async fn guest(book: Arc<Book>, seed: u64, number: usize, ready: Arc<Barrier>) {
@@ -50,7 +50,7 @@ async fn stay(book: &Arc<Book>, seed: u64, mut raw: Raw, room: usize, name: &Arc
         }
     };
     let ended = tokio::select! {
-        ended = read.until_end(2 * bounds::STOP) => ended,
+        ended = until_end(read, 2 * bounds::STOP) => ended,
         () = talk => return Err("talked for ever".to_owned()),
     };
     let acks = ended.frames.iter().filter(|frame| frame.t == "ack");

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::book::{Ack, Book, Check};
-use crate::frame::{Entry, Frame, Kind, message_id};
 use crate::member::Member;
 use crate::visit::Visit;
+use chat_driver::frame::{Entry, Frame, Kind, message_id};
 
 /// What was asked.
 #[derive(Debug)]

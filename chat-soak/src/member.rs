@@ -7,9 +7,9 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::book::{Book, Check};
-use crate::sight::Sight;
 use crate::socket::wait;
 use crate::visit::{End, Visit};
+use chat_driver::sight::Sight;
 
 /// A member that has nothing to do is looked at so often, on the average.
 const TURN: Duration = Duration::from_secs(4);

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::book::{Book, Check};
-use crate::frame::Frame;
 use crate::plan::bounds;
 use crate::socket::{WebSocket, enter, wait};
+use chat_driver::frame::Frame;
 
 pub(crate) struct Plain {
     book: Arc<Book>,

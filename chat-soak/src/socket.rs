@@ -4,48 +4,27 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use chat_driver::frame::Frame;
+pub(crate) use chat_driver::socket::WebSocket;
+use chat_driver::socket::{ENTER, Reading, upgrade};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 
 use crate::book::{Book, Open};
-use crate::frame::Frame;
-
-/// How long a connection may take to be there.
-const ENTER: Duration = Duration::from_secs(20);
 
 /// A receive buffer that is full soon, of who is to fall behind.
 const SMALL: u32 = 4 << 10;
 
-pub(crate) type WebSocket = WebSocketStream<TcpStream>;
-
 /// Opens a WebSocket, as `chat.v1.json` or plain. The error says why not.
 pub(crate) async fn enter(book: &Arc<Book>, path: &str, v1: bool, small: bool) -> Result<(WebSocket, Open), String> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 << 10)
-        .write_buffer_size(4 << 10);
-    let mut request = format!("ws://{}{path}", book.address)
-        .into_client_request()
-        .map_err(|error| error.to_string())?;
-    if v1 {
-        let protocol = "chat.v1.json".parse().expect("it is one");
-        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
     let entering = async {
         let stream = connect(book, small).await.map_err(|error| error.to_string())?;
         let open = book.open();
-        match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok((socket, open)),
-            Err(Error::Http(answer)) => Err(format!("status {}", answer.status())),
-            Err(error) => Err(error.to_string()),
-        }
+        let (socket, _) = upgrade(stream, book.address, path, v1).await?;
+        Ok((socket, open))
     };
     timeout(ENTER, entering)
         .await
@@ -67,12 +46,6 @@ pub(crate) struct Raw {
     pub(crate) write: OwnedWriteHalf,
     pub(crate) read: Reading,
     _open: Open,
-}
-
-/// What comes from the server.
-pub(crate) struct Reading {
-    half: OwnedReadHalf,
-    bytes: Vec<u8>,
 }
 
 /// How a connection ended, and what came before.
@@ -104,10 +77,7 @@ impl Raw {
         let (half, write) = connect(book, small).await?.into_split();
         Ok(Self {
             write,
-            read: Reading {
-                half,
-                bytes: Vec::new(),
-            },
+            read: Reading::new(half),
             _open: book.open(),
         })
     }
@@ -135,75 +105,47 @@ impl Raw {
     }
 }
 
-impl Reading {
-    /// The head of an HTTP answer. What comes behind it is kept.
-    pub(crate) async fn head(&mut self, limit: Duration) -> io::Result<String> {
-        let until = Instant::now() + limit;
-        loop {
-            if let Some(end) = self.bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
-                return Ok(String::from_utf8_lossy(&head).into_owned());
-            }
-            match timeout_at(until, self.half.read_buf(&mut self.bytes)).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-            }
+/// The next frame: its opcode and payload. `None` at the end, however it came.
+async fn next_frame(reading: &mut Reading) -> Option<(u8, Vec<u8>)> {
+    loop {
+        if let Some((used, frame)) = parse(&reading.bytes) {
+            reading.bytes.drain(..used);
+            return Some(frame);
+        }
+        match reading.more().await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
         }
     }
+}
 
-    /// What came behind the head, to the end of the connection.
-    pub(crate) async fn body(&mut self, limit: Duration) -> io::Result<String> {
-        match timeout(limit, self.half.read_to_end(&mut self.bytes)).await {
-            Ok(result) => result?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        };
-        Ok(String::from_utf8_lossy(&self.bytes).into_owned())
-    }
-
-    /// The next frame: its opcode and payload. `None` at the end, however it came.
-    async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        loop {
-            if let Some((used, frame)) = parse(&self.bytes) {
-                self.bytes.drain(..used);
-                return Some(frame);
+/// Reads until the server ends the connection, and answers nothing.
+pub(crate) async fn until_end(reading: &mut Reading, limit: Duration) -> Ended {
+    let (begun, mut ended) = (Instant::now(), Ended::default());
+    let until = begun + limit;
+    loop {
+        match timeout_at(until, next_frame(reading)).await {
+            Err(_) => {
+                ended.still_open = true;
+                break;
             }
-            match self.half.read_buf(&mut self.bytes).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+            Ok(None) => break,
+            Ok(Some((0x8, payload))) => {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                ended.code = Some(code.unwrap_or(1005));
+                break;
             }
+            Ok(Some((0x9, _))) => ended.pings += 1,
+            Ok(Some((0x1, payload))) => {
+                ended
+                    .frames
+                    .extend(Frame::parse(&String::from_utf8_lossy(&payload)).ok());
+            }
+            Ok(Some(_)) => {}
         }
     }
-
-    /// Reads until the server ends the connection, and answers nothing.
-    pub(crate) async fn until_end(&mut self, limit: Duration) -> Ended {
-        let (begun, mut ended) = (Instant::now(), Ended::default());
-        let until = begun + limit;
-        loop {
-            match timeout_at(until, self.frame()).await {
-                Err(_) => {
-                    ended.still_open = true;
-                    break;
-                }
-                Ok(None) => break,
-                Ok(Some((0x8, payload))) => {
-                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                    ended.code = Some(code.unwrap_or(1005));
-                    break;
-                }
-                Ok(Some((0x9, _))) => ended.pings += 1,
-                Ok(Some((0x1, payload))) => {
-                    ended
-                        .frames
-                        .extend(Frame::parse(&String::from_utf8_lossy(&payload)).ok());
-                }
-                Ok(Some(_)) => {}
-            }
-        }
-        ended.took = begun.elapsed();
-        ended
-    }
+    ended.took = begun.elapsed();
+    ended
 }
 
 /// The frame at the front and its length, once it is whole. A server's frames aren't masked.

@@ -1,12 +1,11 @@
 //! The table at the end.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use crate::book::{Book, Check};
 use crate::gauges::{Sample, Standing, Thirds, labelled};
-use crate::latency::Latencies;
 use crate::plan::bounds;
+use chat_driver::table::{latency, line};
 
 /// How often memory is shown.
 const MOMENTS: usize = 20;
@@ -60,17 +59,13 @@ pub(crate) fn print(book: &Book, figures: &Figures) -> bool {
         figures.load.as_secs_f32()
     );
     line("connections at once, at most", figures.most_open);
-    for (what, count) in book.counts() {
-        line(what, count);
-    }
+    book.counts.print();
     line("entries stored in the end", figures.stored);
     latency("from saying to hearing", &book.delivery.lock());
     latency("from saying to the ack", &book.acknowledgement.lock());
 
     println!("\n== ends of members' and guests' connections, as they saw them");
-    for (how, count) in book.closes() {
-        line(&how, count);
-    }
+    book.closes.print();
     println!("== ends of all connections, as the server counts them, before it was stopped");
     for closes in labelled(&figures.figures_of_server, "roomcast_closes_total") {
         if let Some((reason, count)) = closes.rsplit_once(' ') {
@@ -139,42 +134,6 @@ pub(crate) fn print(book: &Book, figures: &Figures) -> bool {
         line("of one processor", format_args!("{share:.0} %"));
     }
     line("stopped after", format_args!("{:.1} s", figures.stopped.as_secs_f32()));
-    verdict(book)
-}
-
-fn verdict(book: &Book) -> bool {
-    println!("\n== assertions");
-    let wrong = book.all_wrong();
-    for check in Check::ALL {
-        let Some(wrong) = wrong.get(&check) else {
-            println!("pass  {check}");
-            continue;
-        };
-        println!("FAIL  {check}: {} times", wrong.count);
-        for what in &wrong.first {
-            println!("      {what}");
-        }
-    }
-    if !wrong.is_empty() {
-        println!("run it again with --seed {}", book.plan.seed);
-    }
-    wrong.is_empty()
-}
-
-fn line(what: &str, value: impl Display) {
-    println!("{what:<42} {value}");
-}
-
-fn latency(what: &str, latencies: &Latencies) {
-    let at = |per_mille| latencies.quantile(per_mille).as_secs_f32() * 1000.0;
-    line(
-        what,
-        format_args!(
-            "{:.1} ms median, {:.1} ms p99, {:.1} ms at most, of {}",
-            at(500),
-            at(990),
-            at(1000),
-            latencies.count()
-        ),
-    );
+    let again = format_args!("--seed {}", book.plan.seed);
+    book.verdict.print(&Check::ALL, again)
 }

@@ -5,6 +5,7 @@ mod checks;
 mod fuzz;
 mod models;
 mod mongod;
+mod packaged;
 mod report;
 mod sim;
 mod soak;
@@ -21,6 +22,7 @@ const USAGE: &str = "\
 cargo xtask test    all tests: Rust, the page in a browser, Python
 cargo xtask ci      format, lints, docs, each crate by itself, manifests, packages, licences; then all tests and searches
 cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo test -p roomcast-mongo` has one
+cargo xtask nats    the same with a NATS server
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
 cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
-        [task @ ("test" | "ci" | "mongod")] => (task, &words[1..]),
+        [task @ ("test" | "ci" | "mongod" | "nats")] => (task, &words[1..]),
         [task @ ("sim" | "soak" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     match task {
         "mongod" => report.part("MongoDB server", || mongod::mongod(&workspace).map(drop)),
+        "nats" => report.part("NATS server", || packaged::NATS_SERVER.find(&workspace).map(drop)),
         "sim" => report.part("simulation", || sim::sim(&workspace, options)),
         "soak" => report.part("soak", || soak::soak(&workspace, options)),
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::mongod;
+use crate::packaged::NATS_SERVER;
 use crate::report::{Outcome, Report, run};
 use crate::tools;
 use crate::workspace::{Workspace, cargo, files};
@@ -17,10 +18,16 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
         Ok(())
     });
     let mongod = mongod.as_deref();
+    let mut nats = None;
+    report.part("NATS server", || {
+        nats = Some(NATS_SERVER.find(workspace)?);
+        Ok(())
+    });
     report.part("Rust tests", || {
         run(cargo()
             .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
             .envs(mongod.map(|path| ("MONGOD", path)))
+            .envs(nats.map(|path| (NATS_SERVER.variable, path)))
             .current_dir(&workspace.root))
     });
 

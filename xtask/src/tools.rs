@@ -131,8 +131,7 @@ fn install(pip: &mut Command, options: &[&str], requirements: &Path) -> Outcome 
 
 /// Installs Debian packages, where that is possible: as root, with apt-get.
 pub(crate) fn apt(packages: &[&str]) -> Outcome {
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root || on_path("apt-get").is_none() {
+    if !is_root() || on_path("apt-get").is_none() {
         return Err("not root on Debian, so it isn't installed by itself".to_owned());
     }
     run(Command::new("apt-get").args(["update", "-qq"]))?;
@@ -140,6 +139,10 @@ pub(crate) fn apt(packages: &[&str]) -> Outcome {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(packages))
+}
+
+pub(crate) fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::{Rogue, SOON, expect};
 use crate::book::Ack;
-use crate::frame::{Entry, Frame, Kind, message_id};
-use crate::socket::{PING, Raw, TEXT, frame};
+use crate::socket::{PING, Raw, TEXT, frame, until_end};
+use chat_driver::frame::{Entry, Frame, Kind, message_id};
 
 pub(crate) struct Flood {
     pub(super) name: &'static str,
@@ -69,7 +69,7 @@ impl Flood {
         };
         let ended = tokio::select! {
             biased;
-            ended = read.until_end(SOON) => ended,
+            ended = until_end(read, SOON) => ended,
             () = flooding => return Err("flooded for ever".to_owned()),
         };
         for ack in ended.frames.iter().filter(|frame| frame.t == "ack") {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Rogue, expect};
 use crate::http::get;
-use crate::socket::{Ended, Raw};
+use crate::socket::{Ended, Raw, until_end};
 
 pub(crate) struct HalfOpen {
     pub(super) name: &'static str,
@@ -81,13 +81,13 @@ impl HalfOpen {
                         .await
                         .map_err(text)?;
                 }
-                let ended = raw.read.until_end(REQUEST + LATE).await;
+                let ended = until_end(&mut raw.read, REQUEST + LATE).await;
                 in_time(&ended, begun.elapsed(), REQUEST)?;
                 expect(&ended, None, false)
             }
             How::NoPongs => {
                 let mut raw = Raw::enter(book, &rogue.path(), true, false).await.map_err(text)?;
-                let ended = raw.read.until_end(PING_PONG + LATE).await;
+                let ended = until_end(&mut raw.read, PING_PONG + LATE).await;
                 in_time(&ended, begun.elapsed(), PING_PONG)?;
                 if ended.pings != 1 {
                     return Err(format!("pinged {} times", ended.pings));
@@ -115,7 +115,7 @@ async fn lie_dead(rogue: &Rogue, room: usize) -> Result<(), String> {
     if users.iter().any(|user| user["id"] == **name) {
         return Err("still a member".to_owned());
     }
-    gone(&raw.read.until_end(DRAIN).await)
+    gone(&until_end(&mut raw.read, DRAIN).await)
 }
 
 fn in_time(ended: &Ended, took: Duration, due: Duration) -> Result<(), String> {

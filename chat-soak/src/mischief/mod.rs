@@ -151,7 +151,7 @@ fn expect(ended: &Ended, code: Option<u16>, bye: bool) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Frame;
+    use chat_driver::frame::Frame;
 
     #[test]
     fn each_end_but_the_promised_one_is_wrong() {

@@ -3,7 +3,7 @@
 use tokio::io::AsyncWriteExt;
 
 use super::{Rogue, SOON, expect};
-use crate::socket::{BINARY, PING, Raw, TEXT, frame};
+use crate::socket::{BINARY, PING, Raw, TEXT, frame, until_end};
 
 pub(crate) struct Nonsense {
     pub(super) name: &'static str,
@@ -84,6 +84,6 @@ impl Nonsense {
         if self.code.is_none() {
             raw.write.shutdown().await.map_err(text)?;
         }
-        expect(&raw.read.until_end(SOON).await, self.code, self.bye)
+        expect(&until_end(&mut raw.read, SOON).await, self.code, self.bye)
     }
 }

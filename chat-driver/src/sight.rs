@@ -2,29 +2,31 @@
 
 use crate::frame::Frame;
 
+/// What a member has seen of its room.
 #[derive(Debug, Default)]
-pub(crate) struct Sight {
+pub struct Sight {
     /// The log's epoch and the last seq that was seen of it.
     cursor: Option<(String, u64)>,
     /// Whether it is in the room now.
-    pub(crate) inside: bool,
+    pub inside: bool,
     /// Where the log stood when it came in: what is beyond is said live.
     head: u64,
 }
 
 impl Sight {
     /// What it comes back with.
-    pub(crate) fn since(&self) -> Option<String> {
+    pub fn since(&self) -> Option<String> {
         let (epoch, seq) = self.cursor.as_ref()?;
         Some(format!("{epoch}:{seq}"))
     }
 
-    pub(crate) fn seq(&self) -> Option<u64> {
+    /// The last number that it has seen.
+    pub fn seq(&self) -> Option<u64> {
         self.cursor.as_ref().map(|(_, seq)| *seq)
     }
 
     /// The room as a `hello` or a `joined` tells of it.
-    pub(crate) fn join(&mut self, room: &Frame) -> Result<(), String> {
+    pub fn join(&mut self, room: &Frame) -> Result<(), String> {
         self.inside = true;
         self.head = room.head;
         match &self.cursor {
@@ -41,12 +43,12 @@ impl Sight {
     }
 
     /// It left, or the connection ended.
-    pub(crate) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         self.inside = false;
     }
 
     /// An entry arrived. Tells whether it was live.
-    pub(crate) fn entry(&mut self, seq: u64) -> Result<bool, String> {
+    pub fn entry(&mut self, seq: u64) -> Result<bool, String> {
         let Some((_, cursor)) = &mut self.cursor else {
             return Err(format!("saw {seq} before it was in the room"));
         };

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 /// Microseconds, to a hundredth.
 #[derive(Debug)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
     fn default() -> Self {
@@ -15,17 +15,19 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    pub(crate) fn add(&mut self, took: Duration) {
+    /// Something took so long.
+    pub fn add(&mut self, took: Duration) {
         // It grows as far as it has to; what is beyond its memory isn't counted.
         let _ = self.0.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    /// How often it was measured.
+    pub fn count(&self) -> u64 {
         self.0.len()
     }
 
     /// The time that so many of a thousand didn't exceed.
-    pub(crate) fn quantile(&self, per_mille: u64) -> Duration {
+    pub fn quantile(&self, per_mille: u64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(per_mille as f64 / 1000.0))
     }
 }
