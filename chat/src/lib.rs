@@ -71,6 +71,7 @@
 //! - Decide who may do what with a [`Policy`] of your own; the attribute that it needs is
 //!   [`async_trait`](macro@async_trait).
 //! - Bound everything with [`Limits`].
+//! - Let hubs on several machines share one store, and hear each other over a [`Bus`].
 //! - Stop with [`Hub::shutdown`]: what was accepted is committed, and clients learn when to come back.
 //!
 //! # Features
@@ -82,6 +83,7 @@
 //! | `tls` | TLS for the listener |
 //! | `sqlite` | the module `sqlite`: a store in one file, with search |
 //! | `mongo` | the module `mongo`: a store on MongoDB, which several servers may share |
+//! | `nats` | the module `nats`: a bus between the hubs of several servers that share a store |
 //! | `metrics` | figures through the `metrics` crate |
 
 #[doc(inline)]
@@ -109,6 +111,13 @@ pub mod sqlite {
 pub mod mongo {
     #[doc(inline)]
     pub use roomcast_mongo::*;
+}
+
+/// A bus on NATS: the crate `roomcast-nats`.
+#[cfg(feature = "nats")]
+pub mod nats {
+    #[doc(inline)]
+    pub use roomcast_nats::*;
 }
 
 /// The examples of the README, so that they stay true.
