@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     /// The way to the other hubs on the store, if there are any.
     pub(crate) bus: Option<Link>,
+    /// How many notices the bus has handed over.
+    pub(crate) notices: AtomicU64,
     /// Every task that the hub started.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
@@ -92,6 +94,7 @@ impl Engine {
             ids,
             limits,
             bus,
+            notices: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             draining: seen(CancellationToken::new()),
             stopped: CancellationToken::new(),

@@ -275,6 +275,7 @@ impl Hub {
             connections: engine.connections(),
             users: engine.users(),
             rooms: engine.rooms_in_use(),
+            notices: engine.notices.load(Ordering::Relaxed),
             draining: engine.draining.is_cancelled(),
         }
     }
@@ -416,6 +417,8 @@ pub struct HubStats {
     pub users: usize,
     /// Rooms that somebody is in or that have something to commit.
     pub rooms: usize,
+    /// What the [bus](HubBuilder::bus) has handed over since the hub was built.
+    pub notices: u64,
     /// Whether the hub is stopping.
     pub draining: bool,
 }

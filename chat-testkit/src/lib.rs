@@ -1,4 +1,6 @@
-//! What every [`MessageStore`](roomcast_core::MessageStore) must keep to, written down as tests.
+//! What every [`MessageStore`](roomcast_core::MessageStore) and every [`Bus`](roomcast_core::Bus) must keep to, written down as tests.
+//!
+//! # A store
 //!
 //! Say how your store is opened ([`StoreHarness`]), and let [`store_tests!`] make a test of each check:
 //!
@@ -30,7 +32,41 @@
 //!
 //! Each check is a plain async function in [`store`], for those who want to run some of them otherwise;
 //! [`store::ALL`] lists them.
+//!
+//! # A bus
+//!
+//! Say how nodes are made that share a store and a bus ([`BusHarness`](bus::BusHarness)), and let [`bus_tests!`] make a test of each check:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use roomcast_core::{LocalBus, MemoryStore, RoomId};
+//! use roomcast_testkit::async_trait;
+//! use roomcast_testkit::bus::{BusHarness, Node, SharedStore};
+//!
+//! struct Local(SharedStore, LocalBus);
+//!
+//! #[async_trait]
+//! impl BusHarness for Local {
+//!     async fn node(&self) -> Node {
+//!         Node { store: Arc::new(self.0.clone()), bus: Arc::new(self.1.end()) }
+//!     }
+//!
+//!     async fn inject(&self, _room: Option<&RoomId>, _bytes: &[u8]) -> bool {
+//!         false // only hubs can tell anything
+//!     }
+//!
+//!     async fn cut(&self) -> bool {
+//!         false
+//!     }
+//!
+//!     async fn heal(&self) {}
+//! }
+//!
+//! roomcast_testkit::bus_tests!(Local(SharedStore::new(MemoryStore::new()), LocalBus::new()));
+//! ```
 
+pub mod bus;
 mod harness;
 pub mod store;
 

@@ -1,5 +1,6 @@
 //! Where a bus hands over what came.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::notice::{Heard, News, are_dense};
@@ -20,12 +21,19 @@ impl Inbox {
         }
     }
 
+    /// Counts what came. `None` if the hub is gone.
+    fn took(&self) -> Option<Arc<Engine>> {
+        let engine = self.engine.upgrade()?;
+        engine.notices.fetch_add(1, Ordering::Relaxed);
+        metrics::noticed();
+        Some(engine)
+    }
+
     /// Takes the bytes of a [`Notice`](super::Notice) that arrived: any number of times, in any order, of whatever age. What
     /// is no notice is passed over. Returns when the members in memory have it; what is missing before it is read from
     /// the store by another task. Cancel safe: what wasn't taken in counts as lost.
     pub async fn deliver(&self, bytes: &[u8]) {
-        let Some(engine) = self.engine.upgrade() else { return };
-        metrics::noticed();
+        let Some(engine) = self.took() else { return };
         let heard = match Heard::read(bytes) {
             Ok(heard) => heard,
             Err(error) => {
@@ -64,23 +72,21 @@ impl Inbox {
     /// Entries that a bus saw in the store itself, in order and without holes; those that were seen before are passed
     /// over. What can't be a piece of a room's log is passed over as a whole. Cancel safe, as [`deliver`](Self::deliver) is.
     pub async fn committed(&self, room: &RoomId, entries: Vec<Entry>) {
-        metrics::noticed();
-        let Some(head) = entries.last().map(Entry::seq) else {
+        let Some((engine, head)) = self.took().zip(entries.last().map(Entry::seq)) else {
             return;
         };
         if head > MAX_SEQ || !are_dense(&entries, head) {
             tracing::warn!(%room, head, "what came by the bus can't be a piece of a log");
             return;
         }
-        if let Some(log) = self.engine.upgrade().and_then(|engine| engine.room_in_use(room)) {
+        if let Some(log) = engine.room_in_use(room) {
             log.heard(None, head, entries).await;
         }
     }
 
     /// A room's log has this head at least; for a bus that doesn't see the entries. Doesn't wait.
     pub fn head(&self, room: &RoomId, head: u64) {
-        metrics::noticed();
-        if let Some(log) = self.engine.upgrade().and_then(|engine| engine.room_in_use(room)) {
+        if let Some(log) = self.took().and_then(|engine| engine.room_in_use(room)) {
             log.heard_of(head.min(MAX_SEQ));
         }
     }
