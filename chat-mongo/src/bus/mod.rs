@@ -139,5 +139,6 @@ impl Bus for MongoBus {
 
     async fn close(&self) {
         self.signals.close().await;
+        self.state.send_replace(State::Broken("the bus is closed".to_owned()));
     }
 }

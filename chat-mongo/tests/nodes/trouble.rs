@@ -26,7 +26,7 @@ impl Fixture {
     }
 
     async fn on(set: ReplicaSet) -> Self {
-        let proxy = Proxy::to(set.members[0].address()).await;
+        let proxy = Proxy::to(set.members[0].address());
         let near = Node::on(&set.uri(), DATABASE).await;
         let far = Node::on(&proxy.uri(), DATABASE).await;
         near.say("first").await;
