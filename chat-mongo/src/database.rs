@@ -28,7 +28,7 @@ pub(crate) struct Database {
     pub(crate) entries: Collection<RawDocumentBuf>,
     pub(crate) write_concern: WriteConcern,
     pub(crate) search: bool,
-    operation_timeout: Duration,
+    pub(crate) operation_timeout: Duration,
     /// The time of the newest operation that was answered. Reads ask for it, so that they see what was written before
     /// even when another server has just become primary.
     seen: Mutex<Option<Timestamp>>,
@@ -157,6 +157,13 @@ impl Database {
             session,
             seen: &self.seen,
         })
+    }
+
+    /// Something from this time was seen, by another way than a session.
+    #[cfg(feature = "change-streams")]
+    pub(crate) fn saw(&self, at: Timestamp) {
+        let mut seen = self.seen.lock();
+        *seen = (*seen).max(Some(at));
     }
 
     /// Whether there is a server that could take a write now.

@@ -242,7 +242,7 @@ pub(crate) fn number(seq: u64) -> i64 {
 }
 
 /// A seq as it was kept.
-fn seq(number: i64) -> Option<u64> {
+pub(crate) fn seq(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|seq| (1..=MAX_SEQ).contains(seq))
 }
 

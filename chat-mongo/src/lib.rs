@@ -79,6 +79,8 @@
 
 mod append;
 mod builder;
+#[cfg(feature = "change-streams")]
+mod bus;
 mod data;
 mod database;
 mod document;
@@ -95,5 +97,7 @@ mod store;
 mod words;
 
 pub use builder::{Builder, Durability, Retention};
+#[cfg(feature = "change-streams")]
+pub use bus::MongoBus;
 pub use import::{ImportReport, import};
 pub use store::MongoStore;

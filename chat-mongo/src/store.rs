@@ -55,6 +55,21 @@ impl MongoStore {
         Builder::new(uri.into())
     }
 
+    /// A bus for one hub, by change streams: so that hubs on other machines, each with a store on this database and a bus of its own,
+    /// hear of entries at once. It shares the store's connections, of which it keeps one busy, and ends with the store. Any
+    /// number may be made.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](roomcast_core::StoreErrorKind::Refused) if the server stands alone, since only a replica set has change
+    /// streams; if access to them is denied; or if the store is closed.
+    /// [`Unavailable`](roomcast_core::StoreErrorKind::Unavailable) if no server answers.
+    #[cfg(feature = "change-streams")]
+    pub async fn bus(&self) -> Result<crate::MongoBus, StoreError> {
+        let database = self.open()?.database.clone();
+        crate::MongoBus::start(database).await
+    }
+
     pub(crate) async fn start(settings: Builder) -> Result<Self, StoreError> {
         let database = Arc::new(Database::connect(&settings).await?);
         let sweeper = Sweeper::start(&database, &settings);

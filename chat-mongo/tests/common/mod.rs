@@ -3,5 +3,6 @@
 
 pub(crate) mod make;
 pub(crate) mod mongod;
+pub(crate) mod proxy;
 pub(crate) mod replica_set;
 pub(crate) mod shared;

@@ -60,8 +60,8 @@ impl Mongod {
     }
 
     /// A member of a replica set that is still to be initiated.
-    pub(super) fn member_of(replica_set: &str) -> Self {
-        Self::start(&["--replSet", replica_set, "--oplogSize", "128"], 0)
+    pub(super) fn member_of(replica_set: &str, options: &[&str]) -> Self {
+        Self::start(&[&["--replSet", replica_set], options].concat(), 0)
     }
 
     fn start(options: &[&str], disk: u64) -> Self {

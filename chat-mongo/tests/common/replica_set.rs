@@ -17,8 +17,17 @@ pub(crate) struct ReplicaSet {
 impl ReplicaSet {
     /// Starts so many servers and waits until one of them is primary and the others follow it.
     pub(crate) async fn of(count: usize) -> Self {
+        Self::with(count, &["--oplogSize", "128"]).await
+    }
+
+    /// One server that keeps a megabyte of operations, and lets go of older ones soon.
+    pub(crate) async fn forgetful() -> Self {
+        Self::with(1, &["--oplogSize", "1", "--syncdelay", "5"]).await
+    }
+
+    async fn with(count: usize, options: &[&str]) -> Self {
         let set = Self {
-            members: (0..count).map(|_| Mongod::member_of(NAME)).collect(),
+            members: (0..count).map(|_| Mongod::member_of(NAME, options)).collect(),
         };
         let members: Vec<Document> = (0..)
             .zip(&set.members)

@@ -19,8 +19,17 @@ pub(crate) fn standalone() -> String {
 
 /// The address of a replica set of one, or of the server that `MONGODB_URI` names.
 pub(crate) fn replica_set() -> String {
+    given().unwrap_or_else(|| own_set().uri())
+}
+
+/// Where the only server of the replica set listens; `None` if `MONGODB_URI` names another.
+pub(crate) fn replica_set_address() -> Option<String> {
+    given().is_none().then(|| own_set().members[0].address())
+}
+
+fn own_set() -> &'static ReplicaSet {
     static SET: OnceLock<ReplicaSet> = OnceLock::new();
-    given().unwrap_or_else(|| SET.get_or_init(|| apart(ReplicaSet::of(1))).uri())
+    SET.get_or_init(|| apart(ReplicaSet::of(1)))
 }
 
 fn given() -> Option<String> {
