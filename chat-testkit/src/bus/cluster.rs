@@ -71,3 +71,12 @@ pub(super) async fn healthy(hub: &Hub, limit: Duration) {
         sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Waits until the hubs' buses listen for certain, and the heads that are compared after that are: what is seen from then on is seen
+/// because it was told. Nothing says when that is, but when a bus is healthy it has been for long.
+pub(super) async fn settle(hubs: impl IntoIterator<Item = &Hub>) {
+    for hub in hubs {
+        healthy(hub, SOON).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+}

@@ -17,6 +17,7 @@ pub async fn members_hear_what_other_nodes_store(harness: &dyn BusHarness) {
     for hub in &hubs {
         members.push(Member::join(hub, "ann", &room).await);
     }
+    settle(&hubs).await;
     for round in 0..10 {
         for (node, hub) in hubs.iter().enumerate() {
             let text = format!("{round} from {node}");
@@ -35,6 +36,7 @@ pub async fn every_kind_of_entry_arrives(harness: &dyn BusHarness) {
     let [one, two] = hubs(harness).await;
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
+    settle([&one]).await;
     let first = say(&two, &room, "bob", "a\nline \u{2028} \"quoted\" \u{1F600}").await;
     ann.sees("a\nline \u{2028} \"quoted\" \u{1F600}").await;
 
@@ -67,6 +69,7 @@ pub async fn large_entries_arrive(harness: &dyn BusHarness) {
     let [one, two] = hubs(harness).await;
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
+    settle([&one]).await;
     for kib in [1, 16, 60, 64, 65, 200, 1] {
         // Two bytes a character, and quotation marks, which are escaped.
         let text = "ä\"".repeat((kib << 10) / 4);
@@ -148,6 +151,7 @@ pub async fn many_rooms_arrive(harness: &dyn BusHarness) {
     for join in joins {
         members.push(join.await.unwrap());
     }
+    settle([&*one]).await;
     for (_, room) in &members {
         say(&two, room, "bob", room.as_str()).await;
     }
@@ -206,6 +210,7 @@ pub async fn any_room_id_arrives(harness: &dyn BusHarness) {
         let room = room(name);
         members.push((Member::join(&one, "ann", &room).await, room));
     }
+    settle([&one]).await;
     for (_, room) in &members {
         say(&two, room, "bob", room.as_str()).await;
     }

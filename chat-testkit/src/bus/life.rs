@@ -47,20 +47,11 @@ pub async fn a_kick_may_be_the_first_thing(harness: &dyn BusHarness) {
     let [one, two] = hubs(harness).await;
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
-    settle(std::slice::from_ref(&one)).await;
+    settle([&one]).await;
     two.kick(user("ann").id());
     assert_eq!(ann.is_closed().await, KICKED);
     drop(ann);
     stop([one, two]).await;
-}
-
-/// Waits until the buses of hubs listen for what is for all: nothing says when that is, but when they are healthy and have heard of
-/// a room it has been for long.
-async fn settle(hubs: &[Hub]) {
-    for hub in hubs {
-        healthy(hub, SOON).await;
-    }
-    sleep(Duration::from_millis(300)).await;
 }
 
 /// What a hub commits while it stops is seen elsewhere.
@@ -72,7 +63,7 @@ pub async fn a_stopping_hub_still_tells(harness: &dyn BusHarness) {
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
     let bob = Member::join(&two, "bob", &room).await;
-    settle(std::slice::from_ref(&one)).await;
+    settle([&one]).await;
     bob.say("last words");
     sleep(APPENDING / 4).await;
     let report = two.shutdown(SOON).await;

@@ -16,6 +16,7 @@ pub async fn what_is_no_notice_is_passed_over(harness: &dyn BusHarness) {
     let [one, two] = hubs(harness).await;
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
+    settle([&one]).await;
     say(&two, &room, "bot", "1").await;
     ann.sees("1").await;
     let nonsense: [&[u8]; 6] = [
