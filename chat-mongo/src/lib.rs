@@ -73,6 +73,45 @@
 //! was quiet for a while, and two more if there are edits or deletions. A read is two queries, each answered from an index. With
 //! [`search`](Builder::search), each word of a message is an entry of an index.
 //!
+//! # Several nodes
+//!
+//! Any number of hubs may use one database without knowing of each other. Members see what another node stores when their own hub
+//! next writes to the room or compares heads, which it does every 30 seconds. With the feature `change-streams`,
+//! `MongoStore::bus` makes a bus by which they see it at once:
+//!
+//! ```no_run
+//! # #[cfg(feature = "change-streams")]
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! # use roomcast_core::{Hub, OpenPolicy};
+//! # use roomcast_mongo::MongoStore;
+//! let store = MongoStore::connect("mongodb://127.0.0.1:27017/chat?replicaSet=rs0").await?;
+//! let bus = store.bus().await?;
+//! let hub = Hub::builder(store, OpenPolicy).bus(bus).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It needs a replica set, of one server at least (`mongod --replSet rs0`, and `rs.initiate()` once in the shell), and a user who may
+//! read the database. Nothing is published for an entry: its commit is the notice, and the server tells all hubs of it by a
+//! [change stream] once a majority has it. What isn't stored (a user who is to be sent away from all nodes, say) goes by a
+//! small collection, named after that of the entries (`roomcast_entries.signals`), where the server removes it after a minute:
+//!
+//! | field | type | holds |
+//! |---|---|---|
+//! | `at` | date | when it was told |
+//! | `room` | string | the room whose members it is about; not there if it is for all |
+//! | `notice` | string | what is told |
+//!
+//! After an error the stream goes on where it was. What was stored meanwhile is then read from the collection and not taken from the
+//! stream, so that nobody is shown what was edited or deleted since. If the server doesn't have that part of its operations any more,
+//! or the database was dropped, all rooms with members are compared with the store.
+//!
+//! Every node gets every entry of the database, and passes over those of rooms in which nobody is on it. So a node's cost rises with
+//! what all nodes together store: see `examples/nodes_rate.rs`. With more than some ten thousand messages a second
+//! in many rooms, a bus that sends each node its own rooms alone, as NATS does, is the better choice.
+//!
+//! [change stream]: https://www.mongodb.com/docs/manual/changeStreams/
+//!
 //! # From an older system
 //!
 //! [`import`] brings a collection of plain messages (`{_id, room_id, content, created_at, user}`) into rooms.

@@ -170,3 +170,50 @@ fn bury(entries: &mut [Entry]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roomcast_core::{Deletion, Edit, Message, MessageId, Timestamp, User};
+
+    use super::*;
+
+    fn id(n: u64) -> MessageId {
+        MessageId::from_u128(n.into())
+    }
+
+    fn message(seq: u64) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        let mut message = Message::new(id(seq), room, seq, user, Timestamp::default());
+        message.content = Some(format!("secret {seq}"));
+        Entry::Message(message)
+    }
+
+    fn edit(seq: u64, target: u64) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        let mut edit = Edit::new(id(seq), room, seq, (id(target), target), user, Timestamp::default());
+        edit.content = Some(format!("secret {target}, edited"));
+        Entry::Edit(edit)
+    }
+
+    fn delete(seq: u64, target: u64) -> Entry {
+        let (room, user) = (RoomId::new("r").unwrap(), User::named("ann").unwrap());
+        let about = (id(target), target);
+        Entry::Delete(Deletion::new(id(seq), room, seq, about, user, Timestamp::default()))
+    }
+
+    /// A hub that is slow gets a message, its edits and its deletion together.
+    #[test]
+    fn nothing_is_shown_of_what_is_deleted_in_the_same_breath() {
+        let mut entries = vec![edit(3, 1), message(4), message(5), edit(6, 4), edit(7, 5), delete(8, 4)];
+        let kept = entries[2].clone();
+        bury(&mut entries);
+        let text = format!("{entries:?}");
+        assert!(!text.contains("secret 4"), "{text}");
+        assert!(
+            text.contains("secret 1, edited") && text.contains("secret 5, edited"),
+            "{text}"
+        );
+        assert_eq!(entries[2], kept);
+        assert_eq!(entries.len(), 6);
+    }
+}

@@ -28,6 +28,15 @@ pub(crate) fn hub(store: MongoStore, commit: Duration) -> Hub {
     Hub::builder(store, OpenPolicy).limits(limits).build().unwrap()
 }
 
+/// The same, which hears of what other hubs store.
+#[cfg(feature = "change-streams")]
+pub(crate) async fn hub_with_bus(store: MongoStore, commit: Duration) -> Hub {
+    let bus = store.bus().await.unwrap();
+    let mut limits = Limits::default();
+    limits.commit = commit;
+    Hub::builder(store, OpenPolicy).limits(limits).bus(bus).build().unwrap()
+}
+
 /// Senders and members of one room, spread over the hubs.
 pub(crate) struct Load {
     hubs: Vec<Hub>,

@@ -31,7 +31,7 @@ impl Mongo {
     }
 
     async fn store(&self, uri: String) -> MongoStore {
-        let store = MongoStore::builder(uri).database(&self.database.name);
+        let store = MongoStore::builder(uri).database(&self.database.name).search(true);
         store.connect().await.unwrap()
     }
 }
