@@ -93,10 +93,15 @@ impl Process {
     }
 
     /// Sends SIGTERM and waits for the end; kills it if that doesn't come in twice the time that it has.
-    pub async fn stop(mut self, limit: Duration) -> Result<Stopped, String> {
+    pub async fn stop(self, limit: Duration) -> Result<Stopped, String> {
+        self.signal(Signal::TERM)?;
+        self.finish(limit).await
+    }
+
+    /// Waits for the end of one that was told to stop just now; kills it if that doesn't come in twice the time that it has.
+    pub async fn finish(mut self, limit: Duration) -> Result<Stopped, String> {
         let text = |error: std::io::Error| error.to_string();
         let begun = Instant::now();
-        self.signal(Signal::TERM)?;
         // Later than it has to be, so that it is known how late it was.
         let status = timeout(limit * 2, self.child.wait()).await;
         let took = begun.elapsed();

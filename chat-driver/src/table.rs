@@ -15,7 +15,12 @@ pub struct Counts(Mutex<BTreeMap<Cow<'static, str>, u64>>);
 impl Counts {
     /// It happened once more.
     pub fn add(&self, what: impl Into<Cow<'static, str>>) {
-        *self.0.lock().entry(what.into()).or_default() += 1;
+        self.add_all(what, 1);
+    }
+
+    /// It happened so often.
+    pub fn add_all(&self, what: impl Into<Cow<'static, str>>, times: u64) {
+        *self.0.lock().entry(what.into()).or_default() += times;
     }
 
     /// How often it happened.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod cluster;
 mod fuzz;
 mod models;
 mod mongod;
@@ -25,6 +26,8 @@ cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo te
 cargo xtask nats    the same with a NATS server
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
 cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
+cargo xtask cluster three chat servers on one MongoDB behind HAProxy, until Ctrl-C; --bus BUS, --members 1
+cargo xtask cluster test  the same under load while parts of it fail; --bus BUS, --minutes M, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME
 cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod" | "nats")] => (task, &words[1..]),
-        [task @ ("sim" | "soak" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
+        [task @ ("sim" | "soak" | "cluster" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         "nats" => report.part("NATS server", || packaged::NATS_SERVER.find(&workspace).map(drop)),
         "sim" => report.part("simulation", || sim::sim(&workspace, options)),
         "soak" => report.part("soak", || soak::soak(&workspace, options)),
+        "cluster" => report.part("cluster", || cluster::cluster(&workspace, options)),
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),
         "fuzz" => report.part("fuzzing", || fuzz::with(&workspace, options)),
         "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
             report.part("simulation", || sim::sim(&workspace, &[]));
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
+            report.part("cluster", || cluster::short(&workspace, "none"));
         }
     }
     report.finish()

@@ -27,6 +27,12 @@ pub(crate) const NATS_SERVER: Packaged = Packaged {
     version: "--version",
 };
 
+pub(crate) const HAPROXY: Packaged = Packaged {
+    name: "haproxy",
+    variable: "HAPROXY",
+    version: "-v",
+};
+
 impl Packaged {
     /// The program that the variable names, the one that is installed, or one that is unpacked once into the target folder,
     /// where the tests look for it too.
