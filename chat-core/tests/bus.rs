@@ -12,7 +12,7 @@ use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, unlimited, user, v1, within};
 use parking_lot::Mutex;
 use roomcast_core::{
-    Bus, BusError, Draft, Hub, Inbox, LocalBus, MemoryStore, MessageStore, Notice, OpenPolicy, Receipt, RoomId,
+    Bus, BusError, Draft, Hub, Inbox, LocalBus, MemoryStore, MessageStore, Notice, OpenPolicy, Receipt, RoomId, Start,
     async_trait,
 };
 use serde_json::json;
@@ -281,6 +281,31 @@ async fn lies_are_found_out() {
     bus.deliver(&other.sent()[0]).await;
     assert!(sees(&mut ann, 2).await < Duration::from_millis(50));
     assert!(ann.hears_nothing(Duration::from_secs(60)).await);
+}
+
+/// Another hub edits a message and deletes it. Who comes then has this hub read the message, which is a tombstone; the notice of the
+/// edit comes after, and put its words onto the tombstone.
+#[tokio::test(start_paused = true)]
+async fn a_late_notice_of_an_edit_digs_nothing_out() {
+    let (_store, [(one, bus), (two, other)]) = by_hand();
+    let said = say(&two, "x").await;
+    let mut ann = member(&one, "ann").await;
+    let verbs = two.room(room("r")).as_user(user("bot"));
+    verbs.edit(said.id, "y").await.unwrap();
+    verbs.delete(said.id).await.unwrap();
+    let last = |name| Peer::connect_with(&one, v1(name, "r").start(Start::Last(1)), OPEN, false);
+    let is_buried = |frame: serde_json::Value| {
+        assert_eq!((&frame["seq"], &frame["deleted"]), (&1.into(), &true.into()), "{frame}");
+        assert!(frame.get("content").is_none(), "{frame}");
+    };
+    let mut bob = last("bob");
+    bob.frame_of("hello").await;
+    is_buried(bob.frame().await);
+    bus.deliver(&other.sent()[1]).await;
+    sees(&mut ann, 2).await;
+    let mut carol = last("carol");
+    carol.frame_of("hello").await;
+    is_buried(carol.frame().await);
 }
 
 /// Two nodes with members write one room as fast as they can, over a bus.
