@@ -283,6 +283,35 @@ async fn lies_are_found_out() {
     assert!(ann.hears_nothing(Duration::from_secs(60)).await);
 }
 
+/// Somebody told of a head that isn't there, and while the store is read for that, another hub stores an entry and tells of it: the
+/// notice came too early, since the one before it was still being read, and the reading was taken for one of what it told as well.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_while_a_lie_is_found_out_is_not_forgotten() {
+    let store = Troubled::new(MemoryStore::new());
+    let (bus, other) = (Arc::new(ByHand::default()), Arc::new(ByHand::default()));
+    let mut limits = unlimited();
+    // One entry is read after the other.
+    limits.commit_batch.messages = 1;
+    let one = Hub::builder(store.clone(), OpenPolicy)
+        .limits(limits)
+        .bus(bus.clone())
+        .build()
+        .unwrap();
+    let two = hub_on(&store, other.clone());
+    let mut ann = member(&one, "ann").await;
+    say(&two, "1").await;
+    say(&two, "2").await;
+    other.sent();
+    store.read_ms.store(100, SeqCst);
+    bus.inbox().await.head(&room("r"), 10);
+    sees(&mut ann, 1).await;
+    say(&two, "3").await;
+    bus.deliver(&other.sent()[0]).await;
+    sees(&mut ann, 2).await;
+    let waited = sees(&mut ann, 3).await;
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
 /// Another hub edits a message and deletes it. Who comes then has this hub read the message, which is a tombstone; the notice of the
 /// edit comes after, and put its words onto the tombstone.
 #[tokio::test(start_paused = true)]
