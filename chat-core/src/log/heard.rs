@@ -45,6 +45,13 @@ impl Heard {
         self.early_bytes += bytes;
     }
 
+    /// How many entries it holds and what they weigh, counted anew, and what it has counted.
+    #[cfg(feature = "probe")]
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        let bytes = self.early.values().map(weight::entry).sum();
+        (self.early.len(), bytes, self.early_bytes)
+    }
+
     fn take_first(&mut self) -> Option<Entry> {
         let (_, entry) = self.early.pop_first()?;
         self.early_bytes -= weight::entry(&entry);

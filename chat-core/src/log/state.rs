@@ -277,11 +277,16 @@ impl LogState {
     pub(crate) fn held(&self) -> crate::probe::Room {
         let weigh = |submission: &Submission| Submission::weight(&submission.entry.change);
         let (entries, bytes, counted) = self.tail.held();
+        let (early, early_bytes, counted_early) = self.heard.held();
         crate::probe::Room {
             queue: (self.queue.len(), self.queue.iter().map(weigh).sum()),
             counted_queue: self.queue_bytes,
             tail: (entries, bytes),
             counted_tail: counted,
+            early: (early, early_bytes),
+            counted_early,
+            head: self.head,
+            members: self.members.len(),
             lagging: self.members.iter().filter(|(_, member)| member.lagging).count(),
         }
     }
