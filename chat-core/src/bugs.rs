@@ -67,6 +67,24 @@ mod switches {
         PageAfterKick,
         /// A search doesn't ask whether history may be read.
         SearchUnasked,
+        /// Entries that another hub tells of are taken in without a look at what is missing before them.
+        NoticeGapIgnored,
+        /// A head that another hub tells of is taken for the own one.
+        ToldHeadTrusted,
+        /// Heads aren't compared once the bus listens for a room.
+        WatchUncompared,
+        /// A bus that was away is believed to have lost nothing.
+        MissedIgnored,
+        /// Nobody is told of what was stored here.
+        EntriesUntold,
+        /// Other hubs aren't told who is sent away.
+        KickUntold,
+        /// Any number of entries that are told of too early are kept.
+        EarlyUnbounded,
+        /// What is missing is read from the store once, and not again.
+        RepairsOnce,
+        /// What is told while missing entries are being read is taken for read.
+        ToldMeanwhileForgotten,
         /// A WebSocket forgets that a frame was given up half-way, and goes on behind the half.
         HalfFrameForgotten,
         /// A WebSocket answers a ping while a frame is half sent.

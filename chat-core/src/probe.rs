@@ -1,7 +1,7 @@
 //! What a hub holds, counted anew: for the tests that compare it with the limits. Exists only with the feature `probe`.
 
 use crate::log::Submission;
-use crate::{Hub, NewEntry, UserId};
+use crate::{Hub, NewEntry, RoomId, UserId};
 
 /// What a hub holds.
 #[derive(Debug, Default)]
@@ -10,7 +10,7 @@ pub struct Held {
     /// What waits for each connection.
     pub connections: Vec<(UserId, Queued)>,
     /// What each room in use holds.
-    pub rooms: Vec<Room>,
+    pub rooms: Vec<(RoomId, Room)>,
 }
 
 /// What waits to be sent to one connection. Pairs are messages and bytes.
@@ -47,6 +47,13 @@ pub struct Room {
     pub tail: (usize, usize),
     /// Their bytes as they were counted.
     pub counted_tail: usize,
+    /// What other hubs told of too early.
+    pub early: (usize, usize),
+    /// Its bytes as they were counted.
+    pub counted_early: usize,
+    /// The last entry that is known here.
+    pub head: u64,
+    pub members: usize,
     /// Members that catch up.
     pub lagging: usize,
 }
@@ -61,7 +68,11 @@ pub fn held(hub: &Hub) -> Held {
             .iter()
             .map(|session| (session.user.id().clone(), session.outbox.held()))
             .collect(),
-        rooms: engine.rooms().iter().map(|room| room.held()).collect(),
+        rooms: engine
+            .rooms()
+            .iter()
+            .map(|room| (room.id.clone(), room.held()))
+            .collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, unlimited, user, v1, within};
 use parking_lot::Mutex;
 use roomcast_core::{
-    Bus, BusError, Draft, Hub, Inbox, LocalBus, MemoryStore, MessageStore, Notice, OpenPolicy, Receipt, RoomId,
+    Bus, BusError, Draft, Hub, Inbox, LocalBus, MemoryStore, MessageStore, Notice, OpenPolicy, Receipt, RoomId, Start,
     async_trait,
 };
 use serde_json::json;
@@ -284,6 +284,60 @@ async fn lies_are_found_out() {
     bus.deliver(&other.sent()[0]).await;
     assert!(sees(&mut ann, 2).await < Duration::from_millis(50));
     assert!(ann.hears_nothing(Duration::from_secs(60)).await);
+}
+
+/// Somebody told of a head that isn't there, and while the store is read for that, another hub stores an entry and tells of it: the
+/// notice came too early, since the one before it was still being read, and the reading was taken for one of what it told as well.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_while_a_lie_is_found_out_is_not_forgotten() {
+    let store = Troubled::new(MemoryStore::new());
+    let (bus, other) = (Arc::new(ByHand::default()), Arc::new(ByHand::default()));
+    let mut limits = unlimited();
+    // One entry is read after the other.
+    limits.commit_batch.messages = 1;
+    let one = Hub::builder(store.clone(), OpenPolicy)
+        .limits(limits)
+        .bus(bus.clone())
+        .build()
+        .unwrap();
+    let two = hub_on(&store, other.clone());
+    let mut ann = member(&one, "ann").await;
+    say(&two, "1").await;
+    say(&two, "2").await;
+    other.sent();
+    store.read_ms.store(100, SeqCst);
+    bus.inbox().await.head(&room("r"), 10);
+    sees(&mut ann, 1).await;
+    say(&two, "3").await;
+    bus.deliver(&other.sent()[0]).await;
+    sees(&mut ann, 2).await;
+    let waited = sees(&mut ann, 3).await;
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
+/// Another hub edits a message and deletes it. Who comes then has this hub read the message, which is a tombstone; the notice of the
+/// edit comes after, and put its words onto the tombstone.
+#[tokio::test(start_paused = true)]
+async fn a_late_notice_of_an_edit_digs_nothing_out() {
+    let (_store, [(one, bus), (two, other)]) = by_hand();
+    let said = say(&two, "x").await;
+    let mut ann = member(&one, "ann").await;
+    let verbs = two.room(room("r")).as_user(user("bot"));
+    verbs.edit(said.id, "y").await.unwrap();
+    verbs.delete(said.id).await.unwrap();
+    let last = |name| Peer::connect_with(&one, v1(name, "r").start(Start::Last(1)), OPEN, false);
+    let is_buried = |frame: serde_json::Value| {
+        assert_eq!((&frame["seq"], &frame["deleted"]), (&1.into(), &true.into()), "{frame}");
+        assert!(frame.get("content").is_none(), "{frame}");
+    };
+    let mut bob = last("bob");
+    bob.frame_of("hello").await;
+    is_buried(bob.frame().await);
+    bus.deliver(&other.sent()[1]).await;
+    sees(&mut ann, 2).await;
+    let mut carol = last("carol");
+    carol.frame_of("hello").await;
+    is_buried(carol.frame().await);
 }
 
 /// Two nodes with members write one room as fast as they can, over a bus.

@@ -6,6 +6,7 @@
 //! | what a seed decides beforehand | `plan.rs` |
 //! | hubs, and the run as a whole | `world.rs` |
 //! | what goes wrong | `faults.rs`, `store/`, `network/`, `sources.rs` |
+//! | the bus between the hubs | `bus/` |
 //! | connections of whole frames, and real WebSockets | `network/whole.rs`, `network/socket.rs`, `network/pipe.rs` |
 //! | clients that keep cursors and nonces, plain ones, and the embedding server | `client/` |
 //! | what must hold: one file per promise | `oracle/` |
@@ -17,6 +18,7 @@
 //! ```
 
 mod bug;
+mod bus;
 mod client;
 mod faults;
 mod frame;

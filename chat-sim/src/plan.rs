@@ -31,10 +31,34 @@ pub(crate) struct Plan {
     pub(crate) restarts: u64,
     /// How often the policy changes its mind, in thousandths.
     pub(crate) policy: u64,
+    /// What joins the hubs beside the store, if anything does.
+    pub(crate) bus: Option<BusPlan>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct BusPlan {
+    /// Whether it sees what the store writes, so that hubs needn't tell of it.
+    pub(crate) sees_store: bool,
+    /// How rough it gets, in thousandths; 0 is a good bus.
+    pub(crate) faults: u64,
+    /// How often hubs lose their way to it, in thousandths.
+    pub(crate) cuts: u64,
 }
 
 impl Plan {
-    pub(crate) fn draw(rng: &Rng) -> Self {
+    /// The bus has a generator of its own: a seed without one is what it was before there were any.
+    pub(crate) fn draw(rng: &Rng, of_bus: &Rng) -> Self {
+        let mut plan = Self::without_bus(rng);
+        plan.bus = bus(of_bus);
+        if plan.bus.is_some() {
+            plan.hubs = plan.hubs.max(2);
+            // Rarely, so that what the bus should have told isn't found by it.
+            plan.limits.head_check = of_bus.millis(20_000, 30_000);
+        }
+        plan
+    }
+
+    fn without_bus(rng: &Rng) -> Self {
         // Some runs have faults of one kind only: there the deeper ones show.
         let rough = |rng: &Rng, most: u64| if rng.chance(350) { 0 } else { rng.between(1, most) };
         Self {
@@ -52,8 +76,22 @@ impl Plan {
             network: rough(rng, 60),
             restarts: rough(rng, 300),
             policy: rough(rng, 200),
+            bus: None,
         }
     }
+}
+
+fn bus(rng: &Rng) -> Option<BusPlan> {
+    let faults = match rng.below(100) {
+        0..25 => return None,
+        25..45 => 0,
+        _ => rng.between(20, 300),
+    };
+    Some(BusPlan {
+        sees_store: rng.chance(250),
+        faults,
+        cuts: if faults == 0 { 0 } else { *rng.pick(&[0, 60, 200]) },
+    })
 }
 
 /// Narrow enough that every one of them is met.

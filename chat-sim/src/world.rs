@@ -9,10 +9,11 @@ use roomcast_core::{Hub, probe};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::{self, Wire};
 use crate::oracle::facts::Level;
 use crate::oracle::{CallId, ConnId, Event, HubId, Oracle, Violation};
 use crate::plan::Plan;
-use crate::rng::Rng;
+use crate::rng::{Rng, mix};
 use crate::sources::{Ids, JumpingClock, Moody};
 use crate::store::{Disk, Handle};
 use crate::tally::Tally;
@@ -27,6 +28,7 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) disk: Disk,
+    pub(crate) wire: Wire,
     pub(crate) clock: JumpingClock,
     pub(crate) ids: Ids,
     pub(crate) policy: Moody,
@@ -71,10 +73,12 @@ pub(crate) struct End {
 impl World {
     pub(crate) fn new(seed: u64, print: bool) -> Arc<Self> {
         let rng = Rng::new(seed);
-        let plan = Plan::draw(&rng.fork());
+        let of_bus = Rng::new(mix(!seed));
+        let plan = Plan::draw(&rng.fork(), &of_bus);
         let began = Instant::now();
         Arc::new(Self {
             disk: Disk::new(plan.retention),
+            wire: Wire::new(of_bus),
             clock: JumpingClock::new(began),
             ids: Ids::new(seed),
             policy: Moody::new(rng.fork()),
@@ -178,8 +182,12 @@ impl World {
             .clock(self.clock.clone())
             .ids(self.ids.clone())
             .seed(self.rng.next())
-            .limits(self.plan.limits.clone())
-            .build();
+            .limits(self.plan.limits.clone());
+        let hub = match bus::end(self, id, power.clone()) {
+            Some(end) => hub.bus(end),
+            None => hub,
+        };
+        let hub = hub.build();
         let hub = hub.unwrap_or_else(|error| unreachable!("{error}"));
         *node = Some(Node { hub, id, power });
     }
@@ -190,6 +198,7 @@ impl World {
         if let Some(Node { hub, id, power }) = node {
             self.see(&Event::Crashed { hub: id });
             power.cancel();
+            self.wire.forget(id);
             drop(hub);
         }
     }
@@ -207,6 +216,7 @@ impl World {
             self.see(&Event::Drained { hub: id, clean, late });
             self.stopping.lock().retain(|node| node.id != id);
             power.cancel();
+            self.wire.forget(id);
         }
     }
 
@@ -250,6 +260,7 @@ impl World {
     }
 
     async fn script(self: &Arc<Self>) {
+        bus::start(self);
         crate::faults::make(self, self.rng.fork(), self.plan.chaos).await;
         self.calm.store(true, Ordering::Relaxed);
         let patience = Instant::now() + CALM;

@@ -6,6 +6,7 @@ use roomcast_core::bugs::Bug::*;
 
 const ORDER: &str = "order";
 const GAP: &str = "no silent gap";
+const RESUME: &str = "resume";
 const DURABLE: &str = "acknowledged means durable";
 const BOUNDED: &str = "bounded";
 const PERMISSIONS: &str = "permissions hold for history as for live";
@@ -15,6 +16,7 @@ const SETTLES: &str = "everything settles";
 const FRAMES: &str = "whole frames";
 const REASONS: &str = "a close has its reason";
 const VERBS: &str = "the server's own verbs";
+const NEWS: &str = "a good bus brings news soon";
 
 /// A bug, within how many seeds it is found, and the promises that it may break first.
 const KNOWN: &[(Bug, u64, &[&str])] = &[
@@ -30,7 +32,7 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(DrainForgets), 300, &[SHUTDOWN]),
     (Engine(HistoryUnasked), 100, &[PERMISSIONS]),
     (Engine(TailKeepsDeleted), 100, &[DELETED]),
-    (Engine(JoinLooksNowhere), 300, &[DELETED]),
+    (Engine(JoinLooksNowhere), 2000, &[DELETED]),
     (Engine(UnboundedRequests), 300, &[BOUNDED]),
     (Engine(BytesUnbounded), 300, &[BOUNDED]),
     (Engine(AnswersUnbounded), 300, &[BOUNDED]),
@@ -38,6 +40,14 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(PongWithinFrame), 100, &[FRAMES]),
     (Engine(PageAfterKick), 300, &[REASONS]),
     (Engine(SearchUnasked), 100, &[VERBS]),
+    (Engine(NoticeGapIgnored), 100, &[GAP, RESUME]),
+    (Engine(ToldHeadTrusted), 100, &[GAP, SETTLES]),
+    (Engine(WatchUncompared), 300, &[NEWS]),
+    (Engine(MissedIgnored), 300, &[NEWS]),
+    (Engine(EntriesUntold), 100, &[NEWS]),
+    (Engine(KickUntold), 100, &[NEWS]),
+    (Engine(EarlyUnbounded), 100, &[BOUNDED]),
+    (Engine(RepairsOnce), 100, &[NEWS]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Bus, Inbox, Notice};
+use crate::bugs::bug;
 use crate::engine::Engine;
 use crate::log::Frame;
 use crate::{Entry, Epoch, MessageId, RoomId, UserId, metrics};
@@ -51,6 +52,9 @@ impl Link {
 
     /// Tells of entries that this hub has stored.
     pub(crate) fn committed(&self, room: &RoomId, epoch: &Epoch, entries: &[(Entry, Frame)]) {
+        if bug!(EntriesUntold) {
+            return;
+        }
         for notice in Notice::committed(self.node, room, epoch, entries) {
             self.publish(&notice);
         }
@@ -63,7 +67,9 @@ impl Link {
 
     /// Tells that the user is to be sent away everywhere.
     pub(crate) fn kick(&self, user: &UserId) {
-        self.publish(&Notice::kick(self.node, user));
+        if !bug!(KickUntold) {
+            self.publish(&Notice::kick(self.node, user));
+        }
     }
 
     fn publish(&self, notice: &Notice) {
@@ -114,6 +120,9 @@ async fn watch(engine: &Engine, link: &Link) {
         }
         if !come.is_empty() {
             link.bus.watch(&come).await;
+            if bug!(WatchUncompared) {
+                continue;
+            }
             // What was stored after the members came in, and before the bus listened, nobody tells of any more.
             for log in come.iter().filter_map(|room| engine.room_in_use(room)) {
                 log.compare_soon();

@@ -20,13 +20,18 @@ impl IdSource for Ids {
 
 /// What a hub is made of, with nothing in it.
 pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
+    engine_on(limits, None)
+}
+
+/// The same, and the way to other hubs.
+pub(crate) fn engine_on(limits: Limits, bus: Option<Link>) -> Arc<Engine> {
     Arc::new(Engine::new(
         Arc::new(MemoryStore::new()),
         Arc::new(OpenPolicy),
         Arc::new(SystemClock),
         Arc::new(Ids::default()),
         limits,
-        None,
+        bus,
     ))
 }
 

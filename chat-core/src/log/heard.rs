@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::state::LogState;
 use super::{Origin, RoomLog};
+use crate::bugs::bug;
 use crate::engine::Chain;
 use crate::{Entry, Epoch, QueueLimit, metrics, weight};
 
@@ -34,13 +35,21 @@ pub(super) struct Heard {
 impl Heard {
     fn keep(&mut self, entry: Entry, limit: QueueLimit) {
         let bytes = weight::entry(&entry);
-        if self.early.len() >= limit.messages || self.early_bytes + bytes > limit.bytes {
+        let full = self.early.len() >= limit.messages || self.early_bytes + bytes > limit.bytes;
+        if full && !bug!(EarlyUnbounded) {
             return; // It is read from the store.
         }
         if let Some(other) = self.early.insert(entry.seq(), entry) {
             self.early_bytes -= weight::entry(&other);
         }
         self.early_bytes += bytes;
+    }
+
+    /// How many entries it holds and what they weigh, counted anew, and what it has counted.
+    #[cfg(feature = "probe")]
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        let bytes = self.early.values().map(weight::entry).sum();
+        (self.early.len(), bytes, self.early_bytes)
     }
 
     fn take_first(&mut self) -> Option<Entry> {
@@ -54,9 +63,12 @@ impl LogState {
     /// Takes what another hub tells, and gives what can be entered now.
     fn hear(&mut self, head: u64, mut entries: Vec<Entry>, limit: QueueLimit) -> Vec<Entry> {
         self.heard.head = self.heard.head.max(head);
+        if bug!(ToldHeadTrusted) {
+            self.head = self.head.max(head);
+        }
         entries.retain(|entry| entry.seq() > self.head);
         let fits = entries.first().is_some_and(|first| first.seq() == self.head + 1);
-        if fits && self.heard.early.is_empty() {
+        if fits && self.heard.early.is_empty() || bug!(NoticeGapIgnored) {
             return entries;
         }
         for entry in entries {
@@ -78,6 +90,24 @@ impl LogState {
     /// What is still missing: a head that was told and isn't reached, or a comparison that isn't made.
     fn is_behind(&self) -> bool {
         self.heard.compare || self.heard.head > self.head
+    }
+
+    /// Whether a task has to be started that reads what is missing.
+    fn starts_repair(&mut self) -> bool {
+        self.is_behind() && !std::mem::replace(&mut self.heard.repairing, true)
+    }
+
+    /// Whether that task is to read; otherwise there is nothing to do, or nobody to do it for, and it ends. What was told up to
+    /// here is done by that: the store is the truth, and what was told beyond it isn't there.
+    fn goes_on_repairing(&mut self) -> bool {
+        if !self.is_behind() || self.members.is_empty() || self.broken {
+            self.heard = Heard::default();
+            self.heard.repairing = bug!(RepairsOnce);
+            return false;
+        }
+        self.heard.compare = false;
+        self.heard.head = 0;
+        true
     }
 }
 
@@ -128,11 +158,9 @@ impl RoomLog {
 
     /// Starts the task that reads what is missing, unless it runs.
     fn repair_if_behind(self: &Arc<Self>, patience: Duration) {
-        let mut state = self.state.lock();
-        if !state.is_behind() || std::mem::replace(&mut state.heard.repairing, true) {
+        if !self.state.lock().starts_repair() {
             return;
         }
-        drop(state);
         let log = self.clone();
         self.engine.spawn(async move {
             tokio::select! {
@@ -147,15 +175,9 @@ impl RoomLog {
         let mut pause = patience;
         loop {
             tokio::time::sleep(pause).await;
-            let told = {
-                let mut state = self.state.lock();
-                if !state.is_behind() || state.members.is_empty() || state.broken {
-                    state.heard = Heard::default();
-                    return;
-                }
-                state.heard.compare = false;
-                state.heard.head
-            };
+            if !self.state.lock().goes_on_repairing() {
+                return;
+            }
             let Some(link) = &self.engine.bus else { return };
             let Ok(_place) = link.readings.acquire().await else {
                 return;
@@ -163,10 +185,8 @@ impl RoomLog {
             metrics::repaired();
             match self.refresh(Duration::ZERO).await {
                 Ok(()) => {
-                    let mut state = self.state.lock();
-                    if state.heard.head == told {
-                        // The store is the truth: what was told beyond it isn't there.
-                        state.heard.head = state.head;
+                    if bug!(ToldMeanwhileForgotten) {
+                        self.state.lock().heard.compare = false;
                     }
                     pause = PATIENCE;
                 }
@@ -179,3 +199,8 @@ impl RoomLog {
         }
     }
 }
+
+#[cfg(all(test, roomcast_loom))]
+mod interleavings;
+#[cfg(all(test, not(roomcast_loom)))]
+mod model;

@@ -136,9 +136,11 @@ impl Tail {
             // Whatever the reason: a tail with a hole would be replayed as if it had none.
             self.clear();
         }
-        if matches!(&entry, Entry::Edit(edit) if edit.content.is_none()) {
+        if let Entry::Edit(edit) = &entry
+            && (edit.content.is_none() || self.is_buried(edit.target))
+        {
             // Its message was deleted since, or removed by retention. Which of the two isn't known here, so what is held of
-            // it can't be brought up to date.
+            // it can't be brought up to date. Or it was read as a tombstone already, and only now comes the edit before that.
             self.clear();
         }
         self.update_target(&entry);
@@ -188,6 +190,13 @@ impl Tail {
                 self.bytes = self.bytes + weight(entry, frame) - before;
             }
         }
+    }
+
+    /// Whether the message of this seq is held, as a tombstone.
+    fn is_buried(&self, seq: u64) -> bool {
+        let index = self.first().and_then(|first| seq.checked_sub(first));
+        let entry = index.and_then(|index| self.entries.get(usize::try_from(index).ok()?));
+        matches!(entry, Some((Entry::Message(message), _)) if message.deleted)
     }
 
     fn pop_front(&mut self) -> Option<(Entry, Frame)> {
@@ -453,6 +462,17 @@ mod tests {
         }
         let tail = tail(9, vec![message(1, "secret"), message(2, "other"), said_nothing]);
         assert_eq!(tail.first(), Some(3), "the rest is read from the store");
+    }
+
+    /// Message 1 is read from the store, deleted by entry 3, before entry 2 comes, which edits it.
+    #[test]
+    fn an_edit_doesn_t_dig_out_what_is_known_to_be_deleted() {
+        let mut buried = message(1, "secret");
+        if let Entry::Message(message) = &mut buried {
+            message.bury();
+        }
+        let tail = tail(9, vec![buried, edit(2, 1, "secret too")]);
+        assert_eq!(tail.first(), Some(2), "the rest is read from the store");
     }
 
     #[test]

@@ -64,15 +64,17 @@ mod known {
 
     const NAME: &str = "ROOMCAST_BUG";
 
-    const ALL: [Bug; 9] = [
+    const ALL: [Bug; 11] = [
         Bug::AnswersUntold,
         Bug::LeaseCountedEarly,
         Bug::LiveBeforeReplay,
         Bug::OverflowDrops,
         Bug::PlaceKept,
         Bug::RegistersLate,
+        Bug::RepairsOnce,
         Bug::RestsLate,
         Bug::SpaceUntold,
+        Bug::ToldMeanwhileForgotten,
         Bug::WakesEarly,
     ];
 

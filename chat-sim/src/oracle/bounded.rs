@@ -93,7 +93,7 @@ impl Bounded {
             self.queued(queued)
                 .map_err(|what| format!("for {user}: {what}: {queued:?}"))?;
         }
-        for room in &held.rooms {
+        for (_, room) in &held.rooms {
             self.room(room).map_err(|what| format!("a room: {what}: {room:?}"))?;
         }
         Ok(())
@@ -120,7 +120,9 @@ impl Bounded {
     fn room(&self, held: &Room) -> Result<(), String> {
         within("what waits for its commit", held.queue, self.limits.commit_queue, 1)?;
         within("the tail", held.tail, self.limits.tail, 0)?;
-        if (held.queue.1, held.tail.1) != (held.counted_queue, held.counted_tail) {
+        within("what was told too early", held.early, self.limits.send_queue, 0)?;
+        let counted = (held.counted_queue, held.counted_tail, held.counted_early);
+        if (held.queue.1, held.tail.1, held.early.1) != counted {
             return Err("it is counted wrongly".to_owned());
         }
         Ok(())

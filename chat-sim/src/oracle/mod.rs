@@ -7,6 +7,7 @@ mod event;
 pub(crate) mod facts;
 mod frames;
 mod gaps;
+mod news;
 mod order;
 mod permissions;
 mod reasons;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use roomcast_core::probe::Held;
 use roomcast_core::{Bytes, Limits};
 
+use crate::bus::{BusFault, Parcel};
 use crate::frame::Frame;
 use facts::{Answer, Call, Facts, Level, Record, Request, Start};
 
@@ -98,6 +100,16 @@ pub(crate) enum Event<'a> {
     Held { hub: HubId, held: &'a Held },
     /// The store did less than it should, or took long.
     StoreFault { hub: HubId },
+    /// From now on the bus is good, and was so before, or has told every hub what it missed and left time to make up for it.
+    BusIsGood,
+    /// A hub tells the others.
+    Announced { hub: HubId, what: &'a Parcel },
+    /// A hub is told by the bus.
+    Noticed { hub: HubId, what: &'a Parcel },
+    /// It is told that this user is to be sent away.
+    SentAway { hub: HubId, user: &'a str },
+    /// Something goes wrong with what is to come to this hub by the bus, or with its way to the bus.
+    BusFault { hub: HubId, what: BusFault },
     /// A shutdown begins.
     Draining { hub: HubId },
     /// A shutdown returned.
@@ -157,6 +169,7 @@ impl Oracle {
                 Box::<frames::WholeFrames>::default(),
                 Box::new(reasons::Reasons),
                 Box::new(verbs::Verbs::new(limits)),
+                Box::<news::News>::default(),
             ],
         }
     }

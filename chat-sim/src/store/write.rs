@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use roomcast_core::{Appended, Change, Clock, MessageId, MessageStore, NewEntry, Outcome, RoomId, StoreError, User};
+use roomcast_core::{
+    Appended, Change, Clock, MessageId, MessageStore, NewEntry, Outcome, PageLimit, RoomId, StoreError, User,
+};
 use serde_json::Value;
 
 use super::at_once;
@@ -47,6 +49,10 @@ impl Write {
                 self.tell(None, &entry, outcome);
             }
             appended.head = other.head;
+        }
+        if !appended.outcomes.is_empty() {
+            let written = at_once(disk.log.log(&self.room, self.expected, PageLimit::entries(usize::MAX)))?;
+            self.world.wire.saw(&self.world, &self.room, written.entries);
         }
         if let Some(head) = at_once(disk.log.room(&self.room))? {
             let room = self.room.as_str();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ConnId, Event};
+use crate::bus::BusFault;
 use crate::tally::Tally;
 pub(crate) use conn::{Conn, Start};
 pub(crate) use log::{Change, Log, Record, Said, Text};
@@ -44,6 +45,7 @@ pub(crate) enum Level {
 pub(crate) struct Hub {
     pub(crate) draining: Option<Moment>,
     pub(crate) drained: bool,
+    pub(crate) crashed: bool,
     /// When its store last failed it.
     pub(crate) fault: Moment,
     /// How many calls of the embedding server it has under way.
@@ -97,6 +99,15 @@ impl Facts {
             Event::Served { socket: true, .. } => tally.sockets += 1,
             Event::Asked { .. } | Event::Kicked { .. } => tally.calls += 1,
             Event::StoreFault { .. } => tally.store_faults += 1,
+            Event::Noticed { .. } => tally.notices += 1,
+            Event::BusFault { what, .. } => match what {
+                BusFault::Lost => tally.notices_lost += 1,
+                BusFault::Repeated => tally.notices_repeated += 1,
+                BusFault::Delayed => tally.notices_delayed += 1,
+                BusFault::Mangled => tally.notices_mangled += 1,
+                BusFault::Cut => tally.cuts += 1,
+                BusFault::Healed => {}
+            },
             Event::Crashed { .. } => tally.kills += 1,
             Event::Draining { .. } => tally.drains += 1,
             _ => {}
@@ -178,7 +189,7 @@ impl Facts {
                     self.conns[conn].provoked.entry(*code).or_insert(now);
                 }
             }
-            Event::Kicked { hub, user } => {
+            Event::Kicked { hub, user } | Event::SentAway { hub, user } => {
                 let theirs = |conn: &&mut Conn| conn.open && conn.hub == hub && conn.user == user;
                 for conn in self.conns.iter_mut().filter(theirs) {
                     conn.kicked.get_or_insert(now);
@@ -211,13 +222,17 @@ impl Facts {
             }
             Event::StoreFault { hub } => self.hubs[hub].fault = now,
             Event::Draining { hub } => self.hubs[hub].draining = Some(now),
+            Event::Crashed { hub } => self.hubs[hub].crashed = true,
             Event::Drained { hub, .. } => self.hubs[hub].drained = true,
             Event::WriteTook { conn, took } => {
                 let slowest = &mut self.conns[conn].slowest;
                 *slowest = (*slowest).max(took);
             }
             Event::StoreCall { .. }
-            | Event::Crashed { .. }
+            | Event::BusIsGood
+            | Event::Announced { .. }
+            | Event::Noticed { .. }
+            | Event::BusFault { .. }
             | Event::Closed { .. }
             | Event::Bytes { .. }
             | Event::Garbled { .. }
