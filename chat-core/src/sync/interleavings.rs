@@ -64,7 +64,7 @@ mod known {
 
     const NAME: &str = "ROOMCAST_BUG";
 
-    const ALL: [Bug; 9] = [
+    const ALL: [Bug; 10] = [
         Bug::AnswersUntold,
         Bug::LeaseCountedEarly,
         Bug::LiveBeforeReplay,
@@ -72,6 +72,7 @@ mod known {
         Bug::PlaceKept,
         Bug::RegistersLate,
         Bug::RestsLate,
+        Bug::RingsLate,
         Bug::SpaceUntold,
         Bug::WakesEarly,
     ];
