@@ -3,6 +3,7 @@
 mod bench;
 mod checks;
 mod fuzz;
+mod instructions;
 mod models;
 mod mongod;
 mod report;
@@ -25,6 +26,7 @@ cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, -
 cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME
+cargo xtask instructions   what a delivery takes in instructions, held to the record; --record makes that anew
 cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
 
 fn main() -> ExitCode {
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod")] => (task, &words[1..]),
-        [task @ ("sim" | "soak" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
+        [task @ ("sim" | "soak" | "loom" | "fuzz" | "bench" | "instructions"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -57,11 +59,13 @@ fn main() -> ExitCode {
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),
         "fuzz" => report.part("fuzzing", || fuzz::with(&workspace, options)),
         "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
+        "instructions" => report.part("instructions", || instructions::instructions(&workspace, options)),
         "test" => tests::all(&workspace, &mut report),
         _ => {
             checks::all(&workspace, &mut report);
             tests::all(&workspace, &mut report);
             report.part("interleavings", || models::loom(&workspace, &[]));
+            report.part("instructions", || instructions::instructions(&workspace, &[]));
             report.part("simulation", || sim::sim(&workspace, &[]));
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
