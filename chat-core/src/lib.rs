@@ -84,6 +84,7 @@ mod rate;
 mod refusal;
 mod room;
 mod session;
+mod stop;
 mod store;
 mod sync;
 mod time;
