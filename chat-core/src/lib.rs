@@ -55,6 +55,9 @@
 //! Spans and events go to `tracing`; what is said in rooms is in none of them.
 
 #[doc(hidden)]
+#[cfg(feature = "bench")]
+pub mod bench;
+#[doc(hidden)]
 #[cfg(feature = "bugs")]
 pub mod bugs;
 #[cfg(not(feature = "bugs"))]
