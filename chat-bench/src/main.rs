@@ -4,6 +4,7 @@
 //! another, or about the same machine an hour later: what carries over are ratios in the same run, of which each table has one
 //! to *the floor*, a server that does one write per member and message and nothing else.
 
+mod hot_path;
 mod load;
 mod process;
 mod report;
@@ -16,7 +17,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 chat-bench run [--rounds N] [--only PART] [--peers FOLDER]   the tables; PART is in the name of a scenario
 chat-bench serve NAME                       one of the servers that are compared
-chat-bench load JSON                        the load program";
+chat-bench load JSON                        the load program
+chat-bench drive [NAME]                     the path of a message without sockets, for valgrind; the names of what it can do";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["run", ..] => scenarios::run(&words[1..]),
         ["serve", name] => servers::serve(name),
+        ["drive"] => hot_path::drive(None),
+        ["drive", name] => hot_path::drive(Some(name)),
         ["load", text] => load::load(text).map_err(Into::into),
         _ => Err(USAGE.into()),
     };

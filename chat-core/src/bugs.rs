@@ -51,6 +51,8 @@ mod switches {
         RegistersLate,
         /// A connection's task is woken, and only then is it to end.
         WakesEarly,
+        /// A connection's task is woken by its client, and only then is there more to do than to send.
+        RingsLate,
         /// A room's last lease is known to be dropped before the hub's rooms are looked at.
         LeaseCountedEarly,
         /// Those who wait for a place among what is to be committed aren't told of one.

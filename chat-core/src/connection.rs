@@ -8,7 +8,7 @@ use bytes::Bytes;
 /// One client's connection, as a transport brings it: text frames in both directions.
 ///
 /// The hub splits it and drives both halves from one task, so neither half ever waits for the other: reading goes on
-/// while a write is stuck, and the other way round.
+/// while a write is stuck, and the other way round. Whichever half's waker is called, both are polled.
 pub trait Connection: Send + 'static {
     /// The half that reads.
     type Reader: ConnectionReader;

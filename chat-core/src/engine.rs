@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::runtime::Handle;
-use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use crate::bus::{self, Link};
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
 use crate::session::Session;
+use crate::stop::Stop;
 use crate::sync::{Mutex, Seen, seen};
 use crate::{
     Clock, CloseCode, ErrorCode, IdSource, Limits, MessageStore, Policy, Refusal, RoomId, StoreError, StoreErrorKind,
@@ -45,7 +45,7 @@ pub(crate) struct Engine {
     /// Cancelled when the hub begins to stop.
     pub(crate) draining: Seen<CancellationToken>,
     /// Cancelled when no task is waited for any more.
-    pub(crate) stopped: CancellationToken,
+    pub(crate) stopped: Stop,
     /// Where the hub was built, and where its tasks run; else where they are first needed.
     #[cfg_attr(all(test, roomcast_loom), expect(dead_code))]
     runtime: Option<Handle>,
@@ -97,7 +97,7 @@ impl Engine {
             notices: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             draining: seen(CancellationToken::new()),
-            stopped: CancellationToken::new(),
+            stopped: Stop::default(),
             runtime: Handle::try_current().ok(),
             begun: AtomicBool::new(false),
             rooms: Mutex::default(),
@@ -109,7 +109,7 @@ impl Engine {
     /// caller's own short-lived runtime must not take it along.
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) {
         // No `select!` in a block: that has room for the task twice, where it was captured and where it is polled.
-        let task = task.with_cancellation_token_owned(self.stopped.clone());
+        let task = self.stopped.until(task);
         #[cfg(all(test, roomcast_loom))]
         return crate::sync::interleavings::start(task);
         #[cfg(not(all(test, roomcast_loom)))]

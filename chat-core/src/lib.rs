@@ -57,6 +57,9 @@
 //! Spans and events go to `tracing`; what is said in rooms is in none of them.
 
 #[doc(hidden)]
+#[cfg(feature = "bench")]
+pub mod bench;
+#[doc(hidden)]
 #[cfg(feature = "bugs")]
 pub mod bugs;
 #[cfg(not(feature = "bugs"))]
@@ -87,6 +90,7 @@ mod rate;
 mod refusal;
 mod room;
 mod session;
+mod stop;
 mod store;
 mod sync;
 mod time;

@@ -98,11 +98,12 @@ struct State {
     taken_replies: usize,
     /// Messages of this connection that wait for their commit.
     in_flight: usize,
-    /// Whether a request waits for the answers before it to be written. The writer is of the same task, and has to wake it
-    /// for that.
+    /// Whether a request waits for its place: for a message before it to be settled, or for its answer to be written.
     held_back: bool,
     /// The connection's task. It drives reading and writing both, so there is but one to wake.
     waker: Option<Waker>,
+    /// Whether it was woken, since it was last polled, for something else than to send what is queued here.
+    rung: bool,
     closing: Option<Closing>,
 }
 
@@ -128,7 +129,11 @@ impl Outbox {
         Self {
             limit,
             phase: AtomicU8::new(Phase::Open as u8),
-            state: Mutex::default(),
+            // Each part of a task has to be polled once before it can ask to be woken.
+            state: Mutex::new(State {
+                rung: true,
+                ..State::default()
+            }),
         }
     }
 
@@ -176,6 +181,7 @@ impl Outbox {
     pub(crate) fn finish(&self, answer: Option<Bytes>) {
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
+        state.rung |= std::mem::take(&mut state.held_back);
         if let Some(frame) = answer {
             state.replies += frame.len();
             state.queue.push_back(Item::Reply(frame));
@@ -247,27 +253,43 @@ impl Outbox {
         }
     }
 
-    /// The same, for the connection's task, which is woken when it changes.
-    pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+    /// The same, for the connection's task, which begins with it whenever it is polled: this is where it says that it is to be
+    /// woken, for a change of the phase and for all that its parts wait for here. Tells as well whether it was
+    /// [rung for](Self::ring) since: if it wasn't, and the phase is what it was, there can be something to send, and nothing else.
+    pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> (Phase, bool) {
         let early = bug!(RegistersLate).then(|| self.phase());
-        register(&mut self.state.lock(), cx);
-        early.unwrap_or_else(|| self.phase())
+        let rung = {
+            let mut state = self.state.lock();
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
+            std::mem::take(&mut state.rung)
+        };
+        (early.unwrap_or_else(|| self.phase()), rung)
+    }
+
+    /// Wakes the connection's task for something that isn't queued here: the client, the time, whatever a request waits for.
+    pub(crate) fn ring(&self) {
+        let mut state = self.state.lock();
+        if bug!(RingsLate) {
+            wake(state);
+            self.state.lock().rung = true;
+            return;
+        }
+        state.rung = true;
+        wake(state);
     }
 
     /// Ready when the connection is to be given up.
     pub(crate) async fn cut_off(&self) {
-        poll_fn(|cx| {
-            if self.poll_phase(cx) == Phase::Cut {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+        poll_fn(|cx| match self.poll_phase(cx) {
+            (Phase::Cut, _) => Poll::Ready(()),
+            _ => Poll::Pending,
         })
         .await;
     }
 
-    /// Runs a part of the connection's task until the connection is that far: then `None`. The task calls
-    /// [`poll_phase`](Self::poll_phase) whenever it is polled, so this registers nobody.
+    /// Runs a part of the connection's task until the connection is that far: then `None`.
     pub(crate) fn before<F: Future>(
         &self,
         phase: Phase,
@@ -282,51 +304,47 @@ impl Outbox {
     }
 
     /// Waits until the connection may have another request under way: fewer than `in_flight` uncommitted messages, and
-    /// answers that the client takes.
+    /// answers that the client takes. A part of the connection's task.
     pub(crate) async fn capacity(&self, in_flight: usize) {
-        poll_fn(|cx| {
+        poll_fn(|_| {
             let mut state = self.state.lock();
             let taken = state.replies < self.limit.bytes || bug!(AnswersUnbounded);
             let answers = taken && state.queue.len() < self.limit.messages.saturating_mul(4);
             if state.in_flight < in_flight && answers {
                 return Poll::Ready(());
             }
-            state.held_back = !answers;
-            register(&mut state, cx);
+            state.held_back = true;
             Poll::Pending
         })
         .await;
     }
 
-    /// Ready when [`take`](Self::take) has something.
+    /// Ready when [`take`](Self::take) has something. A part of the connection's task.
     pub(crate) async fn filled(&self) {
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if !state.queue.is_empty() || state.closing.is_some() {
-                return Poll::Ready(());
+        poll_fn(|_| {
+            let state = self.state.lock();
+            if state.queue.is_empty() && state.closing.is_none() {
+                return Poll::Pending;
             }
-            register(&mut state, cx);
-            Poll::Pending
+            Poll::Ready(())
         })
         .await;
     }
 
     /// Hands all that is queued to the writer, in order; `into` must be empty. What it took before counts as sent.
-    /// With `wait`, or once the connection is closing, is ready only when there is something to do. Cancel safe.
+    /// With `wait`, or once the connection is closing, is ready only when there is something to do. A part of the connection's
+    /// task. Cancel safe.
     pub(crate) async fn take(&self, into: &mut VecDeque<Item>, wait: bool) -> Taken {
         if into.capacity() > KEPT_ITEMS {
             *into = VecDeque::new();
         }
-        poll_fn(|cx| {
+        poll_fn(|_| {
             let mut state = self.state.lock();
             let held_back = state.sent();
             let taken = self.next(&mut state, into, wait);
-            if taken.is_pending() {
-                register(&mut state, cx);
-            }
-            drop(state);
             if held_back {
-                cx.waker().wake_by_ref();
+                state.rung = true;
+                wake(state);
             }
             taken
         })
@@ -393,12 +411,6 @@ impl Outbox {
     }
 }
 
-fn register(state: &mut State, cx: &Context<'_>) {
-    if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        state.waker = Some(cx.waker().clone());
-    }
-}
-
 /// Wakes the connection's task, with the lock released before. The waker is taken: a task that was woken registers
 /// again when it is polled, and until then further wakes would be for nothing.
 fn wake(mut state: MutexGuard<'_, State>) {
@@ -410,6 +422,6 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 #[cfg(all(test, roomcast_loom))]
-mod interleavings;
+pub(crate) mod interleavings;
 #[cfg(all(test, not(roomcast_loom)))]
 mod model;

@@ -4,6 +4,7 @@ mod bench;
 mod checks;
 mod cluster;
 mod fuzz;
+mod instructions;
 mod models;
 mod mongod;
 mod packaged;
@@ -30,6 +31,7 @@ cargo xtask cluster three chat servers on one MongoDB behind HAProxy, until Ctrl
 cargo xtask cluster test  the same under load while parts of it fail; --bus BUS, --minutes M, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME
+cargo xtask instructions   what a delivery takes in instructions, held to the record; --record makes that anew
 cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART";
 
 fn main() -> ExitCode {
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod" | "nats")] => (task, &words[1..]),
-        [task @ ("sim" | "soak" | "cluster" | "loom" | "fuzz" | "bench"), ..] => (task, &words[1..]),
+        [task @ ("sim" | "soak" | "cluster" | "loom" | "fuzz" | "bench" | "instructions"), ..] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -64,11 +66,13 @@ fn main() -> ExitCode {
         "loom" => report.part("interleavings", || models::loom(&workspace, options)),
         "fuzz" => report.part("fuzzing", || fuzz::with(&workspace, options)),
         "bench" => report.part("benchmarks", || bench::bench(&workspace, options)),
+        "instructions" => report.part("instructions", || instructions::instructions(&workspace, options)),
         "test" => tests::all(&workspace, &mut report),
         _ => {
             checks::all(&workspace, &mut report);
             tests::all(&workspace, &mut report);
             report.part("interleavings", || models::loom(&workspace, &[]));
+            report.part("instructions", || instructions::instructions(&workspace, &[]));
             report.part("simulation", || sim::sim(&workspace, &[]));
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));

@@ -28,6 +28,17 @@ pub(crate) fn chromium() -> Result<PathBuf, String> {
     find().ok_or_else(|| missing.to_owned())
 }
 
+/// Valgrind: the one on the PATH, or Debian's.
+pub(crate) fn valgrind() -> Result<PathBuf, String> {
+    let find = || on_path("valgrind");
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    let missing = "no valgrind, which counts instructions: install it";
+    apt(&["valgrind"]).map_err(|error| format!("{missing} ({error})"))?;
+    find().ok_or_else(|| missing.to_owned())
+}
+
 /// Node with its npm.
 pub(crate) struct Node {
     folder: Option<PathBuf>,

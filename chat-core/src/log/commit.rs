@@ -93,7 +93,8 @@ impl Committer {
         while self.refill() {
             match self.step().await {
                 Ok(()) => self.pause = FIRST_PAUSE,
-                Err(error) => self.failed(&error).await,
+                // In boxes, as is what follows a lost race: they are rare, and every committer would have their size.
+                Err(error) => Box::pin(self.failed(&error)).await,
             }
             if self.room.log().state.lock().broken {
                 self.waiting.clear();
@@ -148,7 +149,7 @@ impl Committer {
 
     async fn step(&mut self) -> Result<(), StoreError> {
         if self.doubt {
-            self.read_missed().await?;
+            Box::pin(self.read_missed()).await?;
             self.doubt = false;
         } else {
             // Whatever was read by others meanwhile, none of it is of this batch.
@@ -200,7 +201,7 @@ impl Committer {
             // Another writer came between, or an earlier try has succeeded after all.
             self.doubt = true;
             if outcomes == 0 {
-                self.lost().await;
+                Box::pin(self.lost()).await;
             }
         }
         Ok(())

@@ -26,8 +26,8 @@ use crate::{
     CloseCode, Entry, Epoch, HistoryRange, LogPage, MAX_SEQ, Message, MessageId, Nonce, PageLimit, QueueLimit, Refusal,
     RoomId, Sent, StoreError, StoreErrorKind, UserId, metrics,
 };
-pub(crate) use state::MemberKey;
-use state::{CatchUp, LogState, Missing, Offered};
+use state::{CatchUp, Missing, Offered};
+pub(crate) use state::{LogState, MemberKey};
 
 /// A room in use. It is kept while somebody holds a [`RoomLease`] of it.
 #[derive(Debug)]

@@ -25,6 +25,16 @@ const AWAY: Closing = Closing {
     finish: true,
 };
 
+/// A part of a connection's task, as if it were all of it.
+pub(crate) async fn alone<T>(outbox: &Outbox, part: impl Future<Output = T>) -> T {
+    let mut part = std::pin::pin!(part);
+    poll_fn(|cx| {
+        let _ = outbox.poll_phase(cx);
+        part.as_mut().poll(cx)
+    })
+    .await
+}
+
 /// What a writer was given.
 #[derive(Default)]
 struct Given {
@@ -72,7 +82,7 @@ fn what_is_pushed_comes_in_order_or_the_room_lags() {
         let mut items = VecDeque::new();
         let all = |given: &Given| given.replies == 1 && given.rooms.iter().all(|(last, lags)| *last == 2 || *lags);
         while !all(&given) {
-            assert_eq!(block_on(outbox.take(&mut items, true)), Taken::Items);
+            assert_eq!(block_on(alone(&outbox, outbox.take(&mut items, true))), Taken::Items);
             let held = items.iter().filter(|item| matches!(item, Item::Batch { .. })).count();
             assert!(held <= 2, "the limit is 2, and there are {held}");
             given.take(&mut items);
@@ -112,7 +122,7 @@ fn a_closing_connection_answers_and_ends() {
         });
         let mut given = Given::default();
         let mut items = VecDeque::new();
-        while block_on(outbox.take(&mut items, true)) == Taken::Items {
+        while block_on(alone(&outbox, outbox.take(&mut items, true))) == Taken::Items {
             given.take(&mut items);
         }
         assert_eq!(given.replies, 1, "it is ended, and the message has no answer");
@@ -149,7 +159,7 @@ fn a_hurried_connection_ends() {
             }
         });
         let mut items = VecDeque::new();
-        while block_on(outbox.take(&mut items, true)) == Taken::Items {
+        while block_on(alone(&outbox, outbox.take(&mut items, true))) == Taken::Items {
             items.clear();
         }
         hurried.join().unwrap();
@@ -163,7 +173,7 @@ fn a_hurried_connection_ends() {
 async fn task(outbox: &Outbox, end: Phase) {
     let mut part = std::pin::pin!(std::future::pending::<()>());
     poll_fn(|cx| {
-        let phase = outbox.poll_phase(cx);
+        let (phase, _) = outbox.poll_phase(cx);
         let part = std::pin::pin!(outbox.before(Phase::Ending, part.as_mut())).poll(cx);
         match (phase, part) {
             (Phase::Cut, _) => Poll::Ready(()),
@@ -235,11 +245,11 @@ fn a_request_gets_its_place() {
                 }
             });
             poll_fn(|cx| {
-                let request = request.as_mut().poll(cx);
-                if request.is_pending() {
-                    let () = std::task::ready!(write.as_mut().poll(cx));
+                let (_, rung) = outbox.poll_phase(cx);
+                if rung && request.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
                 }
-                request
+                write.as_mut().poll(cx)
             })
             .await;
         });

@@ -6,6 +6,7 @@ use std::task::Waker;
 use super::*;
 use crate::engine::interleavings::{engine, opened};
 use crate::outbox::Attach;
+use crate::outbox::interleavings::alone;
 use crate::sync::interleavings::{block_on, check, run, thread};
 use crate::{Bytes, CloseFrame, ConnectionError, Draft, Hub, Limits, MemoryStore, OpenPolicy, QueueLimit};
 
@@ -88,7 +89,8 @@ fn a_replay_meets_the_live_stream() {
             ping: Ping::No,
         });
         let mut client = Member { seen: 0, until: 3 };
-        let end = block_on(Sending::new(&engine, &session, &pulse).run(&mut client));
+        let mut sending = Sending::new(&engine, &session, &pulse);
+        let end = block_on(alone(&session.outbox, sending.run(&mut client)));
         assert_eq!((end, client.seen), (End::Gone, 3));
         log.detach(member);
         speaks.join().unwrap();
@@ -125,6 +127,17 @@ impl ConnectionReader for Silent {
     }
 }
 
+impl Silent {
+    fn hang_up(&self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.0 = true;
+            state.1.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl ConnectionWriter for Silent {
     async fn send(&mut self, _: &[Bytes]) -> Result<(), ConnectionError> {
         Ok(())
@@ -135,12 +148,7 @@ impl ConnectionWriter for Silent {
     }
 
     async fn close(&mut self, _: &CloseFrame) -> Result<(), ConnectionError> {
-        let waker = {
-            let mut state = self.0.lock();
-            state.0 = true;
-            state.1.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
+        self.hang_up();
         Ok(())
     }
 }
@@ -170,6 +178,32 @@ fn a_client_that_comes_while_the_hub_stops() {
     });
 }
 
+/// A client hangs up while its room speaks: both wake the connection's task, each for a part of it, and it ends.
+#[test]
+fn a_client_hangs_up_while_it_is_spoken_to() {
+    check(Some(2), || {
+        let engine = engine(Limits::default());
+        let lease = opened(&engine);
+        let client = Silent::default();
+        let served = {
+            let place = engine.place(user().id()).unwrap();
+            let admitted = Client::plain(user(), lease.log().id.clone());
+            serve(engine.clone(), place, admitted, Some(lease.clone()), client.clone())
+        };
+        let speaks = thread({
+            let (engine, lease) = (engine.clone(), lease.clone());
+            move || speak(&engine, &lease)
+        });
+        let hangs_up = thread(move || client.hang_up());
+        assert_eq!(block_on(served).code, None);
+        speaks.join().unwrap();
+        hangs_up.join().unwrap();
+        run(async {});
+        drop(lease);
+        assert_eq!((engine.connections(), engine.rooms_in_use()), (0, 0));
+    });
+}
+
 #[cfg(feature = "bugs")]
 mod it_can_fail {
     use crate::bugs::Bug;
@@ -180,6 +214,12 @@ mod it_can_fail {
     #[test]
     fn a_member_that_gets_the_live_stream_too_early() {
         finds(Bug::LiveBeforeReplay, TEST, "an entry is missing");
+    }
+
+    #[test]
+    fn a_client_that_is_not_heard_because_its_room_speaks() {
+        let test = "session::interleavings::a_client_hangs_up_while_it_is_spoken_to";
+        finds(Bug::RingsLate, test, "deadlock");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,17 @@ pub(crate) struct Session {
     pub(crate) user: User,
     pub(crate) protocol: Protocol,
     pub(crate) outbox: Outbox,
+}
+
+/// Wakes the connection's task for all of its parts. What its rooms push wakes it to send, and for nothing else.
+impl Wake for Session {
+    fn wake(self: Arc<Self>) {
+        self.outbox.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.outbox.ring();
+    }
 }
 
 /// How a connection ended.
@@ -113,10 +124,17 @@ async fn run<C: Connection>(
         let mut watch = pin!(watch(&engine, &session, &pulse, expires_in));
         let mut write_first = false;
         let mut phase = Phase::Open;
+        let bell = Waker::from(session.clone());
         poll_fn(|cx| {
-            let before = std::mem::replace(&mut phase, session.outbox.poll_phase(cx));
+            let (now, rung) = session.outbox.poll_phase(cx);
+            let before = std::mem::replace(&mut phase, now);
             if phase == Phase::Cut {
                 return Poll::Ready(End::Gone);
+            }
+            // One waker for all parts: those of a connection may share what they wait for.
+            let cx = &mut Context::from_waker(&bell);
+            if !rung && phase == before {
+                return write.as_mut().poll(cx);
             }
             // In turns: whichever is first may use up what tokio lets a task do at a time. When the connection is to end, a
             // request that is given up is answered before the goodbye.

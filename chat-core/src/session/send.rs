@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -234,7 +234,7 @@ impl<'a> Sending<'a> {
         // A frame can't be cut, so a large one has more time.
         let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
         let limit = self.engine.limits.write.saturating_mul(pieces.max(1));
-        let written = in_time(limit, writer.send(frames)).await;
+        let written = in_time(limit, pin!(writer.send(frames))).await;
         metrics::sent(frames.len());
         if frames.capacity() > KEPT_FRAMES {
             *frames = Vec::new();
@@ -245,7 +245,7 @@ impl<'a> Sending<'a> {
     }
 
     async fn ping<W: ConnectionWriter>(&mut self, writer: &mut W) -> Result<(), End> {
-        let answered = self.written(in_time(self.engine.limits.write, writer.ping()).await)?;
+        let answered = self.written(in_time(self.engine.limits.write, pin!(writer.ping())).await)?;
         let mut pulse = self.pulse.lock();
         if pulse.ping == Ping::Wanted {
             pulse.ping = if answered { Ping::Sent(Instant::now()) } else { Ping::No };
@@ -276,9 +276,9 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Gives a write so much time. Most are done at once, and those need no timer, nor the time of day.
-async fn in_time<F: Future>(limit: Duration, write: F) -> Result<F::Output, Elapsed> {
-    let mut write = pin!(write);
+/// Gives a write so much time. Most are done at once, and those need no timer, nor the time of day. The write stays where it is: a
+/// future that is handed over is moved, and has its place twice in the task of the connection.
+async fn in_time<F: Future>(limit: Duration, mut write: Pin<&mut F>) -> Result<F::Output, Elapsed> {
     match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
         Poll::Ready(written) => Ok(written),
         Poll::Pending => tokio::time::timeout(limit, write).await,

@@ -64,7 +64,7 @@ mod known {
 
     const NAME: &str = "ROOMCAST_BUG";
 
-    const ALL: [Bug; 11] = [
+    const ALL: [Bug; 12] = [
         Bug::AnswersUntold,
         Bug::LeaseCountedEarly,
         Bug::LiveBeforeReplay,
@@ -73,6 +73,7 @@ mod known {
         Bug::RegistersLate,
         Bug::RepairsOnce,
         Bug::RestsLate,
+        Bug::RingsLate,
         Bug::SpaceUntold,
         Bug::ToldMeanwhileForgotten,
         Bug::WakesEarly,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use roomcast_core::CloseFrame;
+use tokio::io::ReadBuf;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
@@ -26,21 +27,25 @@ fn control_header(opcode: Control, length: usize) -> ([u8; MAX_HEADER], usize) {
     (bytes, count)
 }
 
-/// Appends the header of a text frame: what tungstenite would write, spelled out because every delivery pays for it.
+/// The header of a text frame, at the front of the array, and its length: what tungstenite would write, spelled out because every
+/// delivery pays for it.
 #[inline]
-fn put_text_header(length: usize, out: &mut Vec<u8>) {
-    const TEXT: u8 = 0x81;
-    match text_header_len(length) {
-        2 => out.extend_from_slice(&[TEXT, length as u8]),
+fn text_header(payload: usize) -> ([u8; MAX_HEADER], usize) {
+    let length = text_header_len(payload);
+    let mut bytes = [0; MAX_HEADER];
+    bytes[0] = 0x81;
+    match length {
+        2 => bytes[1] = payload as u8,
         4 => {
-            let [high, low] = (length as u16).to_be_bytes();
-            out.extend_from_slice(&[TEXT, 126, high, low]);
+            bytes[1] = 126;
+            bytes[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
         }
         _ => {
-            out.extend_from_slice(&[TEXT, 127]);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
+            bytes[1] = 127;
+            bytes[2..].copy_from_slice(&(payload as u64).to_be_bytes());
         }
     }
+    (bytes, length)
 }
 
 #[inline]
@@ -66,21 +71,21 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// Encodes text frames from here on until `out` is at its capacity or there are no more.
-    pub(super) fn encode(self, frames: &[Bytes], out: &mut Vec<u8>) {
+    /// Encodes text frames from here on until `out` is full or there are no more.
+    pub(super) fn encode(self, frames: &[Bytes], out: &mut ReadBuf<'_>) {
         let mut skip = self.offset;
         for payload in &frames[self.frame..] {
-            let room = out.capacity() - out.len();
-            if skip == 0 && MAX_HEADER + payload.len() <= room {
-                put_text_header(payload.len(), out);
-                out.extend_from_slice(payload);
-                continue;
+            let (header, length) = text_header(payload.len());
+            let start = out.filled().len();
+            if skip == 0 && out.remaining() >= MAX_HEADER {
+                // A copy of one length is two instructions. What is too much of it, the payload overwrites.
+                out.put_slice(&header);
+                out.set_filled(start + length);
+            } else {
+                put(&header[skip.min(length)..length], out);
             }
-            let mut header = Vec::with_capacity(MAX_HEADER);
-            put_text_header(payload.len(), &mut header);
-            put(&header[skip.min(header.len())..], out);
-            put(&payload[skip.saturating_sub(header.len())..], out);
-            if out.len() == out.capacity() {
+            put(&payload[skip.saturating_sub(length)..], out);
+            if out.remaining() == 0 {
                 return;
             }
             skip = 0;
@@ -101,10 +106,11 @@ impl Position {
     }
 }
 
-/// Appends as much as the capacity allows.
-fn put(bytes: &[u8], out: &mut Vec<u8>) {
-    let count = bytes.len().min(out.capacity() - out.len());
-    out.extend_from_slice(&bytes[..count]);
+/// Appends as much as there is room for.
+#[inline]
+fn put(bytes: &[u8], out: &mut ReadBuf<'_>) {
+    let count = bytes.len().min(out.remaining());
+    out.put_slice(&bytes[..count]);
 }
 
 fn control(opcode: Control, payload: &[&[u8]], out: &mut Vec<u8>) {
@@ -166,9 +172,10 @@ mod tests {
     }
 
     fn encoded(at: Position, frames: &[Bytes], room: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(room);
-        at.encode(frames, &mut out);
-        out
+        let mut out = vec![0; room];
+        let mut buffer = ReadBuf::new(&mut out);
+        at.encode(frames, &mut buffer);
+        buffer.filled().to_vec()
     }
 
     #[test]
@@ -180,9 +187,8 @@ mod tests {
             };
             let mut expected = Vec::new();
             header.format(length as u64, &mut expected).unwrap();
-            let mut got = Vec::new();
-            put_text_header(length, &mut got);
-            assert_eq!(got, expected);
+            let (header, count) = text_header(length);
+            assert_eq!(header[..count], expected);
         }
     }
 

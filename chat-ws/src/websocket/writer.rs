@@ -2,17 +2,18 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use roomcast_core::{CloseFrame, ConnectionError, ConnectionWriter};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame::{Position, text_len};
 use super::link::{Link, Shared};
 use crate::bugs::bug;
 
-/// What a stream is offered that took nothing the last time.
+/// What a stream is offered that took nothing the last time, and what is encoded on the stack.
 const SMALL: usize = 4 << 10;
 
 /// The half of a [`WebSocket`](super::WebSocket) that writes.
@@ -144,7 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for We
     }
 }
 
-/// Encodes a chunk and writes it. The memory lives for the one call, so that a batch costs nothing while it waits.
+/// Encodes a chunk and writes it. The memory lives for the one call, so that a batch costs nothing while it waits; a small chunk, as
+/// most are, takes it from the stack.
 fn poll_chunk<S: AsyncWrite + Unpin>(
     link: &mut Link<S>,
     cx: &mut Context<'_>,
@@ -160,9 +162,17 @@ fn poll_chunk<S: AsyncWrite + Unpin>(
         }
     }
     let length = (length - at.offset).min(chunk);
-    let mut out = Vec::with_capacity(length);
+    let mut stack = [const { MaybeUninit::uninit() }; SMALL];
+    let mut heap = Vec::new();
+    let room = if length <= SMALL {
+        &mut stack[..length]
+    } else {
+        heap.reserve_exact(length);
+        &mut heap.spare_capacity_mut()[..length]
+    };
+    let mut out = ReadBuf::uninit(room);
     at.encode(frames, &mut out);
-    link.poll_write(cx, &out)
+    link.poll_write(cx, out.filled())
 }
 
 fn closed() -> io::Error {
