@@ -11,10 +11,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::keeper::Keeper;
-use crate::node;
-
-/// The file that is documented.
-pub(crate) const DOCUMENTED: &str = include_str!("../../docs/deploy/haproxy.cfg");
+use crate::{documented, node};
 
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(20);
@@ -51,8 +48,8 @@ impl Balancer {
     }
 }
 
-/// The documented file for another place: on loopback, without TLS, for this user, and as few connections as a small limit of open
-/// files allows. Fails if a line that is to be changed isn't there.
+/// The documented file for another place: on loopback, without TLS, for this user, and as few connections as a small limit of
+/// open files allows.
 fn configuration(address: SocketAddr, nodes: &[SocketAddr]) -> Result<String, String> {
     let mut servers = String::new();
     for (number, node) in nodes.iter().enumerate() {
@@ -69,26 +66,7 @@ fn configuration(address: SocketAddr, nodes: &[SocketAddr]) -> Result<String, St
         ("    server chat-2 ", String::new()),
         ("    server chat-3 ", String::new()),
     ];
-    let mut text = String::new();
-    let mut changed = [0; 9];
-    for line in DOCUMENTED.lines() {
-        match changes.iter().position(|(begins, _)| line.starts_with(begins)) {
-            Some(at) => {
-                changed[at] += 1;
-                text.push_str(&changes[at].1);
-            }
-            None => {
-                let _ = writeln!(text, "{line}");
-            }
-        }
-    }
-    match changed.iter().position(|count| *count != 1) {
-        None => Ok(text),
-        Some(at) => Err(format!(
-            "docs/deploy/haproxy.cfg has {} lines that begin with {:?}, where there has to be one",
-            changed[at], changes[at].0
-        )),
-    }
+    documented::edit(documented::HAPROXY, &changes)
 }
 
 #[cfg(test)]

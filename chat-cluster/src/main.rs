@@ -4,6 +4,7 @@
 mod balancer;
 mod bus;
 mod cluster;
+mod documented;
 mod keeper;
 mod links;
 mod node;
@@ -13,7 +14,7 @@ mod replica_set;
 mod trial;
 mod up;
 
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,25 @@ enum Command {
         /// Members of MongoDB's replica set
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = members)]
         members: usize,
+    },
+
+    /// Has HAProxy, nginx and NATS check the configurations that are documented
+    Check {
+        /// HAProxy's program
+        #[arg(long, value_name = "PATH")]
+        haproxy: PathBuf,
+
+        /// Nginx's
+        #[arg(long, value_name = "PATH")]
+        nginx: PathBuf,
+
+        /// The NATS server's
+        #[arg(long, value_name = "PATH")]
+        nats_server: PathBuf,
+
+        /// Where files go meanwhile
+        #[arg(long, value_name = "PATH")]
+        folder: PathBuf,
     },
 
     /// Has clients talk while parts fail, and says whether all that was promised was kept
@@ -86,18 +106,21 @@ async fn test(parts: &Parts, minutes: f32, seed: Option<u64>) -> Result<bool, St
 
 // One thread: the servers need the others.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let result = match Args::parse().command {
         Command::Up { parts, members } => up::up(&parts, members).await.map(|()| true),
+        Command::Check {
+            haproxy,
+            nginx,
+            nats_server,
+            folder,
+        } => documented::check(&haproxy, &nginx, &nats_server, &folder).map(|()| true),
         Command::Test { parts, minutes, seed } => test(&parts, minutes, seed).await,
     };
+    let good = result.unwrap_or_else(|error| {
+        eprintln!("cluster: {error}");
+        false
+    });
     // A thread may wait for the standard input for ever, so nobody waits for it.
-    match result {
-        Ok(true) => std::process::exit(0),
-        Ok(false) => std::process::exit(1),
-        Err(error) => {
-            eprintln!("cluster: {error}");
-            std::process::exit(1)
-        }
-    }
+    std::process::exit(i32::from(!good))
 }

@@ -3,10 +3,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::mongod;
-use crate::packaged::{HAPROXY, NATS_SERVER};
+use crate::packaged::{HAPROXY, NATS_SERVER, NGINX};
 use crate::report::{Outcome, run};
 use crate::workspace::{Workspace, cargo};
 
@@ -31,20 +32,24 @@ pub(crate) fn short(workspace: &Workspace, bus: &str) -> Outcome {
     )?)
 }
 
-/// The program with all that it needs; both are built at once, so that what they have in common is built once.
+/// The configurations that are documented, checked by the programs that they are for.
+pub(crate) fn configurations(workspace: &Workspace) -> Outcome {
+    let folder = build(workspace, &[], "debug")?;
+    run(Command::new(folder.join("chat-cluster"))
+        .arg("check")
+        .arg("--haproxy")
+        .arg(HAPROXY.find(workspace)?)
+        .arg("--nginx")
+        .arg(NGINX.find(workspace)?)
+        .arg("--nats-server")
+        .arg(NATS_SERVER.find(workspace)?)
+        .arg("--folder")
+        .arg(workspace.target.join("cluster")))
+}
+
+/// The program with all that it needs.
 fn built(workspace: &Workspace, options: &[&str], profile: &str, arguments: &[&str]) -> Result<Command, String> {
-    run(cargo()
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "chat-server",
-            "--package",
-            "chat-cluster",
-        ])
-        .args(options)
-        .current_dir(&workspace.root))?;
-    let folder = workspace.target.join(profile);
+    let folder = build(workspace, options, profile)?;
     let parts: [(&str, OsString); 5] = [
         ("--server", folder.join("chat-server").into()),
         ("--mongod", mongod::mongod(workspace)?.into()),
@@ -58,4 +63,20 @@ fn built(workspace: &Workspace, options: &[&str], profile: &str, arguments: &[&s
         command.arg(name).arg(value);
     }
     Ok(command)
+}
+
+/// The server and the program, both at once, so that what they have in common is built once. Gives the folder that they are in.
+fn build(workspace: &Workspace, options: &[&str], profile: &str) -> Result<PathBuf, String> {
+    run(cargo()
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "chat-server",
+            "--package",
+            "chat-cluster",
+        ])
+        .args(options)
+        .current_dir(&workspace.root))?;
+    Ok(workspace.target.join(profile))
 }

@@ -76,6 +76,7 @@ fn main() -> ExitCode {
             report.part("simulation", || sim::sim(&workspace, &[]));
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
+            report.part("documented configurations", || cluster::configurations(&workspace));
             report.part("cluster", || cluster::short(&workspace, "none"));
         }
     }

@@ -33,6 +33,12 @@ pub(crate) const HAPROXY: Packaged = Packaged {
     version: "-v",
 };
 
+pub(crate) const NGINX: Packaged = Packaged {
+    name: "nginx",
+    variable: "NGINX",
+    version: "-v",
+};
+
 impl Packaged {
     /// The program that the variable names, the one that is installed, or one that is unpacked once into the target folder,
     /// where the tests look for it too.

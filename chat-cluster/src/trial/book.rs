@@ -40,7 +40,9 @@ impl Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Answers => "whatever fails, clients are told no more than to come back or to send again",
+            Self::Answers => {
+                "clients are told no more than to come back or to send again, and not even that while nothing fails"
+            }
             Self::Sight => "each client saw each message once, in order, over all its connections",
             Self::Log => "what was acknowledged is in the log once, where it was said to be, on every node",
             Self::Refused => "what was refused is nowhere",

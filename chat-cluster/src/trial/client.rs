@@ -2,7 +2,7 @@
 //! whether it sees everything.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use chat_driver::sight::Sight;
@@ -106,16 +106,18 @@ impl Client {
     }
 
     fn ended(&self, end: &End) {
+        // While nothing fails there is no excuse.
+        let troubled = !self.book.quiet.load(Relaxed);
         let (how, excused) = match end {
             End::Done | End::Left => ("left".to_owned(), true),
-            End::Cut => ("cut off".to_owned(), true),
-            End::Silent(what) => (format!("silent: no {what}"), true),
-            End::Closed(code) => (code.to_string(), matches!(code, 4000 | 4003 | 4004)),
+            End::Cut => ("cut off".to_owned(), troubled),
+            End::Silent(what) => (format!("silent: no {what}"), troubled),
+            End::Closed(code) => (code.to_string(), troubled && matches!(code, 4000 | 4003 | 4004)),
             End::Refused(what) => {
                 let excused = ["status 502", "status 503", "status 504"].contains(&what.as_str());
                 // A balancer that takes no connection, or one whose server ended in the midst of it.
                 let excused = excused || !what.starts_with("status");
-                (format!("refused: {what}"), excused)
+                (format!("refused: {what}"), troubled && excused)
             }
         };
         if !excused {

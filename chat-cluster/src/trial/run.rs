@@ -56,16 +56,14 @@ pub(crate) async fn run(trial: &Trial, parts: &Parts) -> Result<bool, String> {
     let mut cluster = Cluster::start(parts, 3, Some(links.clone())).await?;
     let rooms = ROOMS.map(str::to_owned).to_vec();
     let book = Arc::new(Book::new(cluster.balancer.address, rooms));
-    let driven = drive(trial, &book, &mut cluster, &links).await;
-    let good = match driven {
-        Ok(struck) => print(trial, &book, &struck),
-        Err(error) => {
-            // What was found to be wrong so far may tell why.
-            print(trial, &book, &[]);
-            eprintln!("cluster: {error}");
-            false
-        }
-    };
+    let mut struck = Vec::new();
+    let driven = drive(trial, &book, &mut cluster, &links, &mut struck).await;
+    // Also if it broke off: what was wrong until then may tell why.
+    let mut good = print(trial, &book, &struck);
+    if let Err(error) = driven {
+        eprintln!("cluster: {error}");
+        good = false;
+    }
     if !good {
         cluster.keeper.keep();
         println!("data and logs are in {}", cluster.keeper.folder.display());
@@ -73,7 +71,13 @@ pub(crate) async fn run(trial: &Trial, parts: &Parts) -> Result<bool, String> {
     Ok(good)
 }
 
-async fn drive(trial: &Trial, book: &Arc<Book>, cluster: &mut Cluster, links: &Links) -> Result<Vec<Struck>, String> {
+async fn drive(
+    trial: &Trial,
+    book: &Arc<Book>,
+    cluster: &mut Cluster,
+    links: &Links,
+    struck: &mut Vec<Struck>,
+) -> Result<(), String> {
     let mut rng = Rng::with_seed(trial.seed);
     let mut clients = populate(book, &mut rng);
     let first = timeout(RECOVERY_ALONE, witness::all_see(book)).await;
@@ -85,7 +89,6 @@ async fn drive(trial: &Trial, book: &Arc<Book>, cluster: &mut Cluster, links: &L
     })?;
 
     let begun = Instant::now();
-    let mut struck = Vec::new();
     let mut bag: Vec<Kind> = Vec::new();
     loop {
         book.quiet.store(true, Relaxed);
@@ -118,7 +121,7 @@ async fn drive(trial: &Trial, book: &Arc<Book>, cluster: &mut Cluster, links: &L
     }
     panics(book, cluster);
     assert_delivery(trial, book);
-    Ok(struck)
+    Ok(())
 }
 
 /// Talkers and listeners, in each room from several nodes.
