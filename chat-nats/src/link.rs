@@ -70,18 +70,14 @@ pub(crate) enum Command {
 struct Signals {
     lost: Notify,
     slow: Notify,
-    complaint: Mutex<Option<String>>,
 }
 
 impl Signals {
-    fn take(&self, event: &Event) {
+    fn take(&self, event: &Event, shared: &Shared) {
         match event {
             Event::Disconnected | Event::Closed => self.lost.notify_one(),
             Event::SlowConsumer(_) => self.slow.notify_one(),
-            Event::ServerError(error) => {
-                tracing::warn!(%error, "NATS complains");
-                *self.complaint.lock() = Some(error.to_string());
-            }
+            Event::ServerError(error) => shared.complained(error),
             _ => {}
         }
     }
@@ -153,9 +149,11 @@ impl Link {
                 },
                 Err(error) => Chain(&error).to_string(),
             };
-            let complaint = signals.complaint.lock().take();
-            self.shared
-                .is_down(complaint.map_or(reason.clone(), |complaint| format!("{reason}: {complaint}")));
+            let complaint = self.shared.complaint.lock().take();
+            self.shared.is_down(match complaint {
+                Some(complaint) if !reason.contains(&complaint) => format!("{reason}: {complaint}"),
+                _ => reason,
+            });
             failures = if began.elapsed() > GOOD { 0 } else { failures + 1 };
             if self.unless_closed(sleep(pause(failures))).await.is_none() {
                 return;
@@ -167,10 +165,10 @@ impl Link {
     async fn connect(&mut self, signals: &Arc<Signals>) -> Option<Result<Client, async_nats::ConnectError>> {
         let mut servers = self.servers.clone();
         servers.extend_from_slice(&self.discovered);
-        let signals = signals.clone();
+        let (signals, shared) = (signals.clone(), self.shared.clone());
         let options = self.options.clone().max_reconnects(servers.len());
         let options = options.event_callback(move |event| {
-            signals.take(&event);
+            signals.take(&event, &shared);
             std::future::ready(())
         });
         self.unless_closed(options.connect(servers)).await
