@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::answer::{Answer, answer};
-use crate::queue::{Notices, SENT};
+use crate::send::{Sent, make_sure, send};
 use crate::shared::{Chain, Shared, State};
 
 /// How long a server may take until notices flow: to accept, and to answer after that.
@@ -41,9 +41,6 @@ const WATCHING: Duration = Duration::from_secs(1);
 
 /// In a cluster of servers, how long it takes about until all know what one was asked for.
 const SPREADING: Duration = Duration::from_millis(50);
-
-/// How often it is made sure that the server has what was sent.
-const MAKING_SURE: Duration = Duration::from_secs(1);
 
 /// How long further losses are waited for before heads are compared.
 const LOSING: Duration = Duration::from_millis(50);
@@ -84,7 +81,7 @@ impl Signals {
 }
 
 /// How a connection ended.
-enum End {
+pub(crate) enum End {
     Lost,
     Closed,
 }
@@ -332,74 +329,6 @@ impl Link {
                 Some(command) = self.commands.recv() => self.note(command),
                 () = &mut end => return,
             }
-        }
-    }
-}
-
-/// What was sent, and may be lost yet.
-struct Sent {
-    /// Before the server was last asked whether it has all.
-    asked: Notices,
-    after: Notices,
-}
-
-impl Sent {
-    fn new() -> Self {
-        Self {
-            asked: Notices::new(SENT),
-            after: Notices::new(SENT),
-        }
-    }
-
-    fn all(mut self) -> Notices {
-        while let Some(notice) = self.after.pop() {
-            self.asked.push(notice);
-        }
-        self.asked
-    }
-}
-
-/// Sends what the hub tells, until the bus is closed and nothing waits.
-async fn send(client: &Client, shared: &Shared, sent: &Mutex<Sent>) -> End {
-    loop {
-        let notice = tokio::select! {
-            biased;
-            notice = shared.outgoing.next() => notice,
-            () = shared.closing.cancelled() => {
-                answer(client, &shared.subjects, CLOSING / 2).await;
-                return End::Closed;
-            }
-        };
-        let bytes = notice.bytes().clone();
-        let most = client.max_payload();
-        if bytes.len() > most {
-            shared.too_large(bytes.len(), most);
-            continue;
-        }
-        let subject = shared.subjects.of(notice.room());
-        sent.lock().after.push(notice);
-        if client.publish(subject, bytes).await.is_err() {
-            return End::Lost;
-        }
-    }
-}
-
-/// Forgets what was sent once the server has it, for ever.
-async fn make_sure(client: &Client, shared: &Shared, sent: &Mutex<Sent>) -> End {
-    loop {
-        sleep(MAKING_SURE).await;
-        {
-            let mut sent = sent.lock();
-            let Sent { asked, after } = &mut *sent;
-            while let Some(notice) = after.pop() {
-                asked.push(notice);
-            }
-            if asked.is_empty() {
-                continue;
-            }
-        }
-        if answer(client, &shared.subjects, CONNECTING).await != Answer::None {
-            sent.lock().asked = Notices::new(SENT);
         }
     }
 }

@@ -307,3 +307,49 @@ async fn somebody_who_listens_to_everything_disturbs_nothing() {
         "{subjects:?}"
     );
 }
+
+/// Two servers of one cluster, each with a hub. The one whose server dies goes to the other, of which nobody told it but the
+/// server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hubs_on_different_servers_of_a_cluster_hear_each_other() {
+    let routes = [free_port(), free_port()].map(|port| format!("nats://127.0.0.1:{port}"));
+    let cluster = ["--cluster_name", "test", "--cluster"];
+    let mut first = Server::start_with(&[&cluster[..], &[&*routes[0]]].concat());
+    let second = Server::start_with(&[&cluster[..], &[&*routes[1], "--routes", &*routes[0]]].concat());
+    let began = Instant::now();
+    while !first.said().contains("Route connection created") {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", first.said());
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    let store = store();
+    let bus = async |server: &Server| NatsBus::connect(server.url()).await.unwrap();
+    let hubs = [hub_on(&store, bus(&first).await), hub_on(&store, bus(&second).await)];
+    // Rooms are new, so that what is said at once is told while the servers tell each other who listens.
+    for n in 0..20 {
+        let room = format!("r{n}");
+        let mut ann = Listener::join(&hubs[0], "ann", &room).await;
+        sleep(Duration::from_millis(3 * n)).await;
+        say(&hubs[1], &room, "hi").await;
+        ann.sees("hi").await;
+    }
+    let members = [
+        Listener::join(&hubs[0], "ann", "r").await,
+        Listener::join(&hubs[1], "bob", "r").await,
+    ];
+    let mut talk = Talk { hubs, members, said: 0 };
+    talk.say_for(Duration::from_millis(300)).await;
+    talk.all_see(Duration::from_secs(5)).await;
+    first.kill9();
+    let began = Instant::now();
+    talk.say_for(Duration::from_millis(500)).await;
+    talk.all_see(Duration::from_secs(15)).await;
+    for hub in &talk.hubs {
+        healthy(hub).await;
+    }
+    println!(
+        "everything was seen and both were healthy {:?} after the server's death",
+        began.elapsed()
+    );
+    talk.end().await;
+}
