@@ -251,7 +251,9 @@ class Buses(TestCase):
             ("nats://127.0.0.1:port", 1, "invalid port"),
             ("mongodb", 1, "needs a store mongodb://"),
         ):
-            found, _, said = self.new_server("--bus", bus).fail()
+            server = self.new_server("--bus", bus)
+            self.addCleanup(server.close)
+            found, _, said = server.fail()
             self.assertEqual(found, code, said)
             self.assertIn(word, said)
 
