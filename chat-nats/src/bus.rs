@@ -101,6 +101,9 @@ impl Bus for NatsBus {
             State::Up(client) => client.clone(),
             State::Down(reason) => return Err(BusError::new(format!("no connection to NATS: {reason}"))),
         };
+        if let Some(complaint) = &*self.shared.complaint.lock() {
+            return Err(BusError::new(format!("NATS complains: {complaint}")));
+        }
         match answer(&client, &self.shared.subjects, HEALTH).await {
             Answer::Exact | Answer::Alive => Ok(()),
             Answer::None => Err(BusError::new(format!("NATS doesn't answer within {HEALTH:?}"))),

@@ -45,6 +45,7 @@ mod builder;
 mod bus;
 mod link;
 mod queue;
+mod send;
 mod shared;
 mod subject;
 mod tls;

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::answer::{Answer, answer};
-use crate::queue::{Notices, SENT};
+use crate::send::{Sent, make_sure, send};
 use crate::shared::{Chain, Shared, State};
 
 /// How long a server may take until notices flow: to accept, and to answer after that.
@@ -41,9 +41,6 @@ const WATCHING: Duration = Duration::from_secs(1);
 
 /// In a cluster of servers, how long it takes about until all know what one was asked for.
 const SPREADING: Duration = Duration::from_millis(50);
-
-/// How often it is made sure that the server has what was sent.
-const MAKING_SURE: Duration = Duration::from_secs(1);
 
 /// How long further losses are waited for before heads are compared.
 const LOSING: Duration = Duration::from_millis(50);
@@ -70,25 +67,21 @@ pub(crate) enum Command {
 struct Signals {
     lost: Notify,
     slow: Notify,
-    complaint: Mutex<Option<String>>,
 }
 
 impl Signals {
-    fn take(&self, event: &Event) {
+    fn take(&self, event: &Event, shared: &Shared) {
         match event {
             Event::Disconnected | Event::Closed => self.lost.notify_one(),
             Event::SlowConsumer(_) => self.slow.notify_one(),
-            Event::ServerError(error) => {
-                tracing::warn!(%error, "NATS complains");
-                *self.complaint.lock() = Some(error.to_string());
-            }
+            Event::ServerError(error) => shared.complained(error),
             _ => {}
         }
     }
 }
 
 /// How a connection ended.
-enum End {
+pub(crate) enum End {
     Lost,
     Closed,
 }
@@ -153,9 +146,11 @@ impl Link {
                 },
                 Err(error) => Chain(&error).to_string(),
             };
-            let complaint = signals.complaint.lock().take();
-            self.shared
-                .is_down(complaint.map_or(reason.clone(), |complaint| format!("{reason}: {complaint}")));
+            let complaint = self.shared.complaint.lock().take();
+            self.shared.is_down(match complaint {
+                Some(complaint) if !reason.contains(&complaint) => format!("{reason}: {complaint}"),
+                _ => reason,
+            });
             failures = if began.elapsed() > GOOD { 0 } else { failures + 1 };
             if self.unless_closed(sleep(pause(failures))).await.is_none() {
                 return;
@@ -167,10 +162,10 @@ impl Link {
     async fn connect(&mut self, signals: &Arc<Signals>) -> Option<Result<Client, async_nats::ConnectError>> {
         let mut servers = self.servers.clone();
         servers.extend_from_slice(&self.discovered);
-        let signals = signals.clone();
+        let (signals, shared) = (signals.clone(), self.shared.clone());
         let options = self.options.clone().max_reconnects(servers.len());
         let options = options.event_callback(move |event| {
-            signals.take(&event);
+            signals.take(&event, &shared);
             std::future::ready(())
         });
         self.unless_closed(options.connect(servers)).await
@@ -334,74 +329,6 @@ impl Link {
                 Some(command) = self.commands.recv() => self.note(command),
                 () = &mut end => return,
             }
-        }
-    }
-}
-
-/// What was sent, and may be lost yet.
-struct Sent {
-    /// Before the server was last asked whether it has all.
-    asked: Notices,
-    after: Notices,
-}
-
-impl Sent {
-    fn new() -> Self {
-        Self {
-            asked: Notices::new(SENT),
-            after: Notices::new(SENT),
-        }
-    }
-
-    fn all(mut self) -> Notices {
-        while let Some(notice) = self.after.pop() {
-            self.asked.push(notice);
-        }
-        self.asked
-    }
-}
-
-/// Sends what the hub tells, until the bus is closed and nothing waits.
-async fn send(client: &Client, shared: &Shared, sent: &Mutex<Sent>) -> End {
-    loop {
-        let notice = tokio::select! {
-            biased;
-            notice = shared.outgoing.next() => notice,
-            () = shared.closing.cancelled() => {
-                answer(client, &shared.subjects, CLOSING / 2).await;
-                return End::Closed;
-            }
-        };
-        let bytes = notice.bytes().clone();
-        let most = client.max_payload();
-        if bytes.len() > most {
-            shared.too_large(bytes.len(), most);
-            continue;
-        }
-        let subject = shared.subjects.of(notice.room());
-        sent.lock().after.push(notice);
-        if client.publish(subject, bytes).await.is_err() {
-            return End::Lost;
-        }
-    }
-}
-
-/// Forgets what was sent once the server has it, for ever.
-async fn make_sure(client: &Client, shared: &Shared, sent: &Mutex<Sent>) -> End {
-    loop {
-        sleep(MAKING_SURE).await;
-        {
-            let mut sent = sent.lock();
-            let Sent { asked, after } = &mut *sent;
-            while let Some(notice) = after.pop() {
-                asked.push(notice);
-            }
-            if asked.is_empty() {
-                continue;
-            }
-        }
-        if answer(client, &shared.subjects, CONNECTING).await != Answer::None {
-            sent.lock().asked = Notices::new(SENT);
         }
     }
 }

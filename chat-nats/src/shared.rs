@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::queue::Outgoing;
 use crate::subject::Subjects;
 
-/// How often it is said at most that notices are dropped.
+/// How often the same is said in the log at most.
 const SAYING: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -29,8 +29,11 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     /// Cancelled when the connection's task has ended.
     pub(crate) ended: CancellationToken,
+    /// What the server has complained of on this connection.
+    pub(crate) complaint: Mutex<Option<String>>,
+    complains: Seldom,
     dropped: AtomicU64,
-    said: Mutex<Option<Instant>>,
+    drops: Seldom,
 }
 
 #[derive(Debug)]
@@ -50,8 +53,10 @@ impl Shared {
             tried: CancellationToken::new(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
+            complaint: Mutex::new(None),
+            complains: Seldom::default(),
             dropped: AtomicU64::new(0),
-            said: Mutex::new(None),
+            drops: Seldom::default(),
         }
     }
 
@@ -91,7 +96,7 @@ impl Shared {
     /// So many notices were dropped because there was no place for them.
     pub(crate) fn dropped(&self, count: usize) {
         let total = self.dropped.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
-        if count > 0 && self.is_time_to_say() {
+        if count > 0 && self.drops.is_due() {
             tracing::warn!(
                 total,
                 "notices were dropped: NATS doesn't take them as fast as they come"
@@ -102,7 +107,7 @@ impl Shared {
     /// A notice was dropped because the server takes none of that size.
     pub(crate) fn too_large(&self, bytes: usize, max_payload: usize) {
         let total = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_time_to_say() {
+        if self.drops.is_due() {
             tracing::warn!(
                 bytes,
                 max_payload,
@@ -112,13 +117,27 @@ impl Shared {
         }
     }
 
-    fn is_time_to_say(&self) -> bool {
-        let mut said = self.said.lock();
-        let is_time = said.is_none_or(|at| at.elapsed() > SAYING);
-        if is_time {
+    /// The server refuses something: a subject that the user has no permission for, most often, and then many times.
+    pub(crate) fn complained(&self, error: &impl fmt::Display) {
+        if self.complains.is_due() {
+            tracing::warn!(%error, "NATS complains");
+        }
+        *self.complaint.lock() = Some(error.to_string());
+    }
+}
+
+/// Lets through what is said in the log now and then.
+#[derive(Debug, Default)]
+struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    fn is_due(&self) -> bool {
+        let mut said = self.0.lock();
+        let is_due = said.is_none_or(|at| at.elapsed() > SAYING);
+        if is_due {
             *said = Some(Instant::now());
         }
-        is_time
+        is_due
     }
 }
 

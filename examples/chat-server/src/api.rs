@@ -1,7 +1,7 @@
 //! The routes: the chat's WebSocket, the HTTP API, health and metrics, and the page.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::answers::Answers;
+use crate::health;
 use crate::identity::Visitor;
 use crate::meter::Meter;
 
@@ -44,7 +45,15 @@ pub(crate) fn routes(hub: Hub, origins: Origins, metrics: PrometheusHandle) -> R
         .route("/api/rooms/{room}/messages", get(history).post(send))
         .route("/api/rooms/{room}/members", get(members))
         .route("/api/rooms/{room}/search", get(search))
-        .route("/healthz", get(health))
+        .route("/livez", get(health::live))
+        .route(
+            "/readyz",
+            get(async |State(server): State<Server>| health::ready(server.hub).await),
+        )
+        .route(
+            "/healthz",
+            get(async |State(server): State<Server>| health::health(server.hub).await),
+        )
         .route(
             "/metrics",
             get(async |State(server): State<Server>| server.render_metrics()),
@@ -267,17 +276,6 @@ fn wrong_type() -> Response {
     let mut response = bad("the content type must be application/json").into_response();
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
-}
-
-async fn health(State(server): State<Server>) -> Response {
-    if server.hub.stats().draining {
-        let refusal = Refusal::new(ErrorCode::Unavailable, "the server is stopping");
-        return Refused(refusal.retry_after(Duration::from_secs(1))).into_response();
-    }
-    match server.hub.health().await {
-        Ok(()) => Json(json!({ "status": "ok" })).into_response(),
-        Err(error) => Refused(Refusal::new(ErrorCode::Unavailable, error.to_string())).into_response(),
-    }
 }
 
 /// A page of messages as JSON.

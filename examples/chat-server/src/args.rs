@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, env = "CHAT_RETENTION", default_value = "all", value_name = "RETENTION")]
     pub(crate) retention: RetentionChoice,
 
+    /// How servers that share a store hear of each other: nats://HOST:PORT, several with commas between them, tls:// for TLS; or mongodb, by the store mongodb://… itself. Without it, others' messages are seen when somebody joins, and twice a minute
+    #[arg(long, env = "CHAT_BUS", hide_env_values = true, value_name = "BUS")]
+    pub(crate) bus: Option<BusChoice>,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -108,6 +112,27 @@ impl FromStr for StoreChoice {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("mongodb" | "mongodb+srv", rest)) if rest.starts_with("//") => Ok(Self::Mongo(text.to_owned())),
             _ => Err("a store is sqlite:PATH, mongodb://HOST/DATABASE or memory".into()),
+        }
+    }
+}
+
+/// How servers that share a store hear of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BusChoice {
+    /// Addresses of NATS.
+    Nats(String),
+    /// The change streams of the store.
+    Mongo,
+}
+
+impl FromStr for BusChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            None if text == "mongodb" => Ok(Self::Mongo),
+            Some(("nats" | "tls", rest)) if !rest.is_empty() => Ok(Self::Nats(text.to_owned())),
+            _ => Err("a bus is nats://HOST:PORT, tls://HOST:PORT or mongodb".into()),
         }
     }
 }
@@ -182,6 +207,18 @@ mod tests {
         assert_eq!("mongodb://x/y".parse(), Ok(StoreChoice::Mongo("mongodb://x/y".into())));
         for wrong in ["", "sqlite", "sqlite:", "redis://x", "mongodb", "mongodb:x"] {
             assert!(wrong.parse::<StoreChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn buses_are_read() {
+        assert_eq!("mongodb".parse(), Ok(BusChoice::Mongo));
+        for good in ["nats://a:4222", "tls://a", "nats://a,nats://b:1"] {
+            assert_eq!(good.parse(), Ok(BusChoice::Nats(good.into())));
+        }
+        for wrong in ["", "nats", "nats://", "a:4222", "redis://x", "mongodb://x/y", "ws://x"] {
+            let error = wrong.parse::<BusChoice>().unwrap_err();
+            assert!(error.contains("nats://HOST:PORT"), "{wrong}");
         }
     }
 

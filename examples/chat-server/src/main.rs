@@ -3,7 +3,9 @@
 mod answers;
 mod api;
 mod args;
+mod bus;
 mod files;
+mod health;
 mod http;
 mod identity;
 mod import;
@@ -76,7 +78,11 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut limits = Limits::default();
     limits.rate = args.rate.0;
     limits.connections = places.chat;
-    let hub = Hub::builder(store, OpenPolicy).limits(limits).build()?;
+    let mut hub = Hub::builder(store, OpenPolicy).limits(limits);
+    if let Some(choice) = &args.bus {
+        hub = hub.bus(bus::open(choice, &args.store).await?);
+    }
+    let hub = hub.build()?;
     let mut signals = Signals::new()?;
 
     tokio::spawn(upkeep(metrics.clone()));
