@@ -18,6 +18,7 @@ use crate::bugs::bug;
 use crate::bus::{self, Link};
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
+use crate::presence::Registry;
 use crate::session::Session;
 use crate::sync::{Mutex, Seen, seen};
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     /// The way to the other hubs on the store, if there are any.
     pub(crate) bus: Option<Link>,
+    /// Who is in the rooms where somebody wants to know.
+    pub(crate) presence: Registry,
     /// Every task that the hub started.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
@@ -84,7 +87,9 @@ impl Engine {
         ids: Arc<dyn IdSource>,
         limits: Limits,
         bus: Option<Link>,
+        seed: u64,
     ) -> Self {
+        let presence = Registry::new(&limits, bus.is_some(), seed);
         Self {
             store,
             policy,
@@ -92,6 +97,7 @@ impl Engine {
             ids,
             limits,
             bus,
+            presence,
             tasks: TaskTracker::new(),
             draining: seen(CancellationToken::new()),
             stopped: CancellationToken::new(),
@@ -117,7 +123,7 @@ impl Engine {
     }
 
     /// Starts the hub's own tasks, unless they run.
-    fn begin(self: &Arc<Self>) {
+    pub(crate) fn begin(self: &Arc<Self>) {
         if self.begun.load(Ordering::Relaxed) || self.begun.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -186,7 +192,8 @@ impl Engine {
         }
     }
 
-    fn lease(self: &Arc<Self>, id: &RoomId) -> RoomLease {
+    /// The room, in use from now on; its log may not be read yet.
+    pub(crate) fn lease(self: &Arc<Self>, id: &RoomId) -> RoomLease {
         let mut rooms = self.rooms.lock();
         let log = rooms
             .entry(id.clone())

@@ -27,6 +27,7 @@ pub(crate) fn engine(limits: Limits) -> Arc<Engine> {
         Arc::new(Ids::default()),
         limits,
         None,
+        0,
     ))
 }
 
