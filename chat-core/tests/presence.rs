@@ -686,6 +686,7 @@ async fn a_node_that_stops_makes_no_storm() {
     ann.listen(SOON).await;
     assert_eq!(ann.online, 51);
     drop(two);
+    let stopped = Instant::now();
     // All but one come back, within the ten seconds and a half that they are told.
     let mut moved = Vec::new();
     for n in 1..50 {
@@ -697,6 +698,7 @@ async fn a_node_that_stops_makes_no_storm() {
     assert_eq!(ann.listen(Duration::from_millis(500)).await, 0);
     let frame = ann.next().await;
     assert_eq!((&frame["left"], &frame["came"]), (&json!(["u0"]), &json!([])));
+    assert!(stopped.elapsed() <= 16 * SECOND, "{:?}", stopped.elapsed());
     assert_eq!(ann.listen(60 * SECOND).await, 0);
 }
 
