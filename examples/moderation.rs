@@ -87,6 +87,10 @@ impl Policy for Moderated {
         }
         Err(Denied::forbidden("what was said before is for members only"))
     }
+
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(()) // Who may join may see who is there.
+    }
 }
 
 #[tokio::main]

@@ -20,6 +20,14 @@ impl Protocol {
     pub const V1_NAME: &'static str = "chat.v1.json";
 }
 
+/// What a join asks for besides the room.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct JoinOptions {
+    pub(crate) start: Start,
+    /// Whether the client is told who is in the room.
+    pub(crate) presence: bool,
+}
+
 /// A client as it comes in: the user of the request, the room that it asks for, and where it comes from. The
 /// transport or the embedding server makes it; [`Hub::admit`](crate::Hub::admit) lets it in.
 ///
@@ -34,7 +42,7 @@ pub struct Client {
     pub(crate) user: User,
     pub(crate) protocol: Protocol,
     pub(crate) room: Option<RoomId>,
-    pub(crate) start: Start,
+    pub(crate) options: JoinOptions,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) expires_in: Option<Duration>,
 }
@@ -47,7 +55,7 @@ impl Client {
             user,
             protocol: Protocol::Plain,
             room: Some(room),
-            start: Start::Live,
+            options: JoinOptions::default(),
             remote: None,
             expires_in: None,
         }
@@ -60,7 +68,7 @@ impl Client {
             user,
             protocol: Protocol::V1,
             room: None,
-            start: Start::Live,
+            options: JoinOptions::default(),
             remote: None,
             expires_in: None,
         }
@@ -76,7 +84,14 @@ impl Client {
     /// Where the first room begins.
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
+        self.options.start = start;
+        self
+    }
+
+    /// Whether it is told who is in the first room, and who comes and goes; for `chat.v1.json` alone.
+    #[must_use]
+    pub fn presence(mut self, wanted: bool) -> Self {
+        self.options.presence = wanted;
         self
     }
 

@@ -17,6 +17,7 @@ use crate::bugs::bug;
 use crate::bus::{self, Link};
 use crate::log::{RoomLog, store_failed};
 use crate::outbox::Closing;
+use crate::presence::Registry;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::sync::{Mutex, Seen, seen};
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) bus: Option<Link>,
     /// How many notices the bus has handed over.
     pub(crate) notices: AtomicU64,
+    /// Who is in the rooms where somebody wants to know.
+    pub(crate) presence: Registry,
     /// Every task that the hub started.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the hub begins to stop.
@@ -86,7 +89,9 @@ impl Engine {
         ids: Arc<dyn IdSource>,
         limits: Limits,
         bus: Option<Link>,
+        seed: u64,
     ) -> Self {
+        let presence = Registry::new(&limits, bus.is_some(), seed);
         Self {
             store,
             policy,
@@ -95,6 +100,7 @@ impl Engine {
             limits,
             bus,
             notices: AtomicU64::new(0),
+            presence,
             tasks: TaskTracker::new(),
             draining: seen(CancellationToken::new()),
             stopped: Stop::default(),
@@ -189,7 +195,8 @@ impl Engine {
         }
     }
 
-    fn lease(self: &Arc<Self>, id: &RoomId) -> RoomLease {
+    /// The room, in use from now on; its log may not be read yet.
+    pub(crate) fn lease(self: &Arc<Self>, id: &RoomId) -> RoomLease {
         let mut rooms = self.rooms.lock();
         let log = rooms
             .entry(id.clone())

@@ -34,6 +34,7 @@ pub fn understand(text: &[u8]) -> Result<Option<JsonObject>, Rejected> {
     let mut fields = match frame {
         ClientFrame::Join(join) => json!({
             "t": "join", "id": join.id, "room_id": join.room_id, "last": join.last,
+            "presence": join.presence,
             "since": join.since.map(|cursor| cursor.to_string()),
         }),
         ClientFrame::Leave(leave) => json!({"t": "leave", "id": leave.id, "room_id": leave.room_id}),

@@ -125,7 +125,7 @@ impl HubBuilder {
         limits.check()?;
         let seed = seed.unwrap_or_else(|| ids.message_id().as_u128() as u64);
         let bus = bus.map(|bus| Link::new(bus, ids.message_id()));
-        let engine = Arc::new(Engine::new(store, policy, clock, ids, limits, bus));
+        let engine = Arc::new(Engine::new(store, policy, clock, ids, limits, bus, seed));
         Ok(Hub(Arc::new(Handle {
             engine,
             random: AtomicU64::new(seed),
@@ -180,17 +180,21 @@ impl Hub {
         let room = match &client.room {
             Some(room) => {
                 engine.check_room_id(room)?;
-                engine.check_start(&client.start)?;
+                engine.check_start(&client.options.start)?;
+                if client.options.presence && client.protocol == Protocol::Plain {
+                    return Err(crate::verbs::bad("presence needs the protocol chat.v1.json"));
+                }
                 engine.may_join(&client.user, room).await?;
-                engine.may_begin(&client.user, room, &client.start).await?;
+                engine.may_begin(&client.user, room, &client.options).await?;
                 Some(engine.open_to_read(room).await?)
             }
             None if client.protocol == Protocol::Plain => {
                 return Err(crate::verbs::bad("a plain connection needs a room"));
             }
-            None if client.start != Start::Live => {
+            None if client.options.start != Start::Live => {
                 return Err(crate::verbs::bad("since and last need a room"));
             }
+            None if client.options.presence => return Err(crate::verbs::bad("presence needs a room")),
             None => None,
         };
         Ok(Admission {
@@ -362,16 +366,25 @@ fn drain(engine: &Engine, random: &AtomicU64) {
     if engine.draining.is_cancelled() {
         return;
     }
+    // Before their connections end, or it would look as if all left.
+    let goodbyes = engine.presence.drain(FIRST_RETURN + engine.limits.drain_spread);
+    if let Some(link) = &engine.bus {
+        goodbyes.iter().for_each(|(room, tell)| link.tell(room, tell));
+    }
     engine.draining.cancel();
     for session in engine.sessions() {
-        let part = f64::from((next(random) >> 32) as u32) / f64::from(u32::MAX);
-        let after = FIRST_RETURN + engine.limits.drain_spread.mul_f64(part);
+        let after = FIRST_RETURN + engine.limits.drain_spread.mul_f64(part(random));
         session.outbox.close(Closing {
             code: CloseCode::Draining,
             after: Some(after),
             finish: !bug!(DrainForgets),
         });
     }
+}
+
+/// What chance gives next: 0 to 1.
+pub(crate) fn part(random: &AtomicU64) -> f64 {
+    f64::from((next(random) >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// The next number of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).

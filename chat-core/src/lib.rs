@@ -47,6 +47,11 @@
 //!
 //! [`Limits`] bounds everything, and is on by default.
 //!
+//! # Who is there
+//!
+//! A client that asks for it ([`Client::presence`]) is told who is in a room and who comes and goes, on all nodes; the embedding
+//! server asks with [`Room::presence`]. Rooms about which nobody asks cost nothing.
+//!
 //! # Figures for operators
 //!
 //! With the feature `metrics`, through the facade of that name: the gauges `roomcast_connections` and `roomcast_rooms` (in
@@ -81,6 +86,7 @@ mod message;
 mod metrics;
 mod outbox;
 mod policy;
+mod presence;
 #[doc(hidden)]
 #[cfg(feature = "probe")]
 pub mod probe;
@@ -112,6 +118,7 @@ pub use log::Receipt;
 pub use memory::MemoryStore;
 pub use message::{Deletion, Draft, Edit, Entry, Fingerprint, JsonObject, Message};
 pub use policy::{Denied, OpenPolicy, Policy};
+pub use presence::Presence;
 pub use refusal::{CloseCode, ErrorCode, Refusal};
 pub use room::{Room, RoomAsUser};
 pub use session::Ended;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::RoomId;
+use crate::{RoomId, presence};
 
 /// How much anybody may use, and for how long. Every limit is on by default.
 ///
@@ -70,6 +70,12 @@ pub struct Limits {
     pub commit: Duration,
     /// How long one read of the store may take; 10 s.
     pub store_read: Duration,
+    /// How many users of one room are known by name where somebody asked for its [presence](crate::Presence); the others are
+    /// counted. 1,000.
+    pub presence_users: usize,
+    /// How often hubs tell each other who is in the rooms whose presence somebody asked for, a little less at random; a hub
+    /// that isn't heard of for three times as long is taken for dead, and its users leave. 10 s, and at most 20 minutes.
+    pub presence_heartbeat: Duration,
     /// How often the head of each room that has members is compared with the store's, so that entries that another hub
     /// wrote to the same store are seen even if nobody tells this one; a join looks as well. 30 s.
     pub head_check: Duration,
@@ -144,6 +150,8 @@ impl Default for Limits {
             },
             commit: Duration::from_secs(10),
             store_read: Duration::from_secs(10),
+            presence_users: 1000,
+            presence_heartbeat: Duration::from_secs(10),
             head_check: Duration::from_secs(30),
             policy: Duration::from_secs(10),
             drain_spread: Duration::from_secs(10),
@@ -175,6 +183,7 @@ impl Limits {
             ("send_queue.bytes", self.send_queue.bytes),
             ("history_page", self.history_page),
             ("history_page_max", self.history_page_max),
+            ("presence_users", self.presence_users),
             ("tail.messages", self.tail.messages),
             ("tail.bytes", self.tail.bytes),
             ("commit_queue.messages", self.commit_queue.messages),
@@ -197,6 +206,7 @@ impl Limits {
             ("handshake", self.handshake),
             ("commit", self.commit),
             ("store_read", self.store_read),
+            ("presence_heartbeat", self.presence_heartbeat),
             ("head_check", self.head_check),
             ("policy", self.policy),
         ];
@@ -213,6 +223,14 @@ impl Limits {
                     LONGEST.as_secs()
                 )));
             }
+        }
+        let (beat, most) = (self.presence_heartbeat, presence::LONGEST_HEARTBEAT);
+        if beat > most {
+            return Err(InvalidLimit(format!(
+                "the limit presence_heartbeat is {} s; allowed are at most {}",
+                beat.as_secs(),
+                most.as_secs()
+            )));
         }
         let (page, most) = (self.history_page, self.history_page_max);
         if page > most {
@@ -267,6 +285,14 @@ mod tests {
             (
                 refused(|limits| limits.history_page = 201),
                 "the limit history_page is 201; allowed are at most history_page_max, 200",
+            ),
+            (
+                refused(|limits| limits.presence_users = 0),
+                "the limit presence_users is 0; allowed are 1 to 2147483647",
+            ),
+            (
+                refused(|limits| limits.presence_heartbeat = Duration::from_secs(1201)),
+                "the limit presence_heartbeat is 1201 s; allowed are at most 1200",
             ),
         ];
         for (got, expected) in cases {

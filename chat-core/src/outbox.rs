@@ -29,6 +29,8 @@ pub(crate) enum Item {
     Batch { slot: u32, batch: Arc<Batch> },
     /// An answer to this connection alone.
     Reply(Bytes),
+    /// There may be something to tell of who is in the rooms.
+    Presence,
     /// A sign of life is wanted.
     Ping,
     /// A room was joined, perhaps anew: it takes this slot and begins after `next - 1`. Its frames follow.
@@ -50,6 +52,8 @@ pub(crate) struct Attach {
     pub(crate) next: u64,
     /// The last one that belongs to the replay: the head when it joined.
     pub(crate) goal: u64,
+    /// Whether the client is told who is in the room.
+    pub(crate) presence: bool,
     /// Frames that come before: `joined` or `hello`, and a gap.
     pub(crate) frames: Vec<Bytes>,
 }
@@ -100,6 +104,8 @@ struct State {
     in_flight: usize,
     /// Whether a request waits for its place: for a message before it to be settled, or for its answer to be written.
     held_back: bool,
+    /// Whether [`Item::Presence`] is queued: once is enough.
+    presence: bool,
     /// The connection's task. It drives reading and writing both, so there is but one to wake.
     waker: Option<Waker>,
     /// Whether it was woken, since it was last polled, for something else than to send what is queued here.
@@ -172,6 +178,16 @@ impl Outbox {
         wake(state);
     }
 
+    /// Queues the mark that there is something to tell of who is in a room, unless it is queued.
+    pub(crate) fn push_presence(&self) {
+        let mut state = self.state.lock();
+        if state.closing.is_some() || std::mem::replace(&mut state.presence, true) {
+            return;
+        }
+        state.queue.push_back(Item::Presence);
+        wake(state);
+    }
+
     /// A message of this connection was handed to its room.
     pub(crate) fn begin(&self) {
         self.state.lock().in_flight += 1;
@@ -198,9 +214,12 @@ impl Outbox {
             _ => state.closing = Some(closing),
         }
         let queue = std::mem::take(&mut state.queue);
-        let (dropped, kept): (VecDeque<_>, _) = queue
-            .into_iter()
-            .partition(|item| matches!(item, Item::Batch { .. } | Item::Lagging { .. } | Item::Ping));
+        let (dropped, kept): (VecDeque<_>, _) = queue.into_iter().partition(|item| {
+            matches!(
+                item,
+                Item::Batch { .. } | Item::Lagging { .. } | Item::Ping | Item::Presence
+            )
+        });
         state.queue = kept;
         state.live = state.taken;
         self.reach(if closing.finish {
@@ -354,6 +373,7 @@ impl Outbox {
     fn next(&self, state: &mut State, into: &mut VecDeque<Item>, wait: bool) -> Poll<Taken> {
         if !state.queue.is_empty() {
             std::mem::swap(&mut state.queue, into);
+            state.presence = false;
             return Poll::Ready(Taken::Items);
         }
         if state.closing.is_some() {
@@ -404,7 +424,7 @@ impl Outbox {
                 Item::Reply(frame) => held.answers += frame.len(),
                 Item::Attach(attach) => held.others += attach.frames.iter().map(Bytes::len).sum::<usize>(),
                 Item::Detach { left, .. } => held.others += left.len(),
-                Item::Ping | Item::Lagging { .. } => {}
+                Item::Ping | Item::Presence | Item::Lagging { .. } => {}
             }
         }
         held

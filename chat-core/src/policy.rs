@@ -55,6 +55,10 @@ use crate::{Draft, Message, RoomId, User};
 ///     async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
 ///         self.join(user, room).await
 ///     }
+///
+///     async fn presence(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
+///         self.join(user, room).await
+///     }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -86,6 +90,10 @@ pub trait Policy: Send + Sync + 'static {
     /// May the user see what was said before in this room? Asked for history pages, for search, and for joins with a
     /// cursor or with the last messages, after [`join`](Self::join) was allowed.
     async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied>;
+
+    /// May the user see who is in this room, and who comes and goes? Asked for joins that want to know, and for
+    /// [`RoomAsUser::presence`](crate::RoomAsUser::presence), after [`join`](Self::join) was allowed.
+    async fn presence(&self, user: &User, room: &RoomId) -> Result<(), Denied>;
 }
 
 /// The answer no.
@@ -132,7 +140,7 @@ impl Denied {
     }
 }
 
-/// A policy for open places: everybody may join every room, read its history and speak there; only the author may edit
+/// A policy for open places: everybody may join every room, read its history, see who is there and speak; only the author may edit
 /// or delete.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenPolicy;
@@ -156,6 +164,10 @@ impl Policy for OpenPolicy {
     }
 
     async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
         Ok(())
     }
 }

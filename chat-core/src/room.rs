@@ -3,7 +3,9 @@
 use crate::bugs::bug;
 use crate::engine::{RoomLease, stopping};
 use crate::log::{Receipt, Sender, store_failed, unavailable};
-use crate::{Draft, ErrorCode, HistoryPage, HistoryRange, Hub, MessageId, Refusal, RoomHead, RoomId, User};
+use crate::{
+    Draft, ErrorCode, HistoryPage, HistoryRange, Hub, MessageId, Presence, Refusal, RoomHead, RoomId, User, presence,
+};
 
 /// A room, as the embedding server sees it. Cheap to make and to clone; it keeps nothing in use.
 #[derive(Debug, Clone)]
@@ -55,6 +57,14 @@ impl Room {
         users.sort_by(|a, b| a.id().cmp(b.id()));
         users.dedup_by(|a, b| a.id() == b.id());
         users
+    }
+
+    /// Who is in the room, on all nodes, as far as is known here. Without a [bus](crate::HubBuilder::bus) that is this node, and
+    /// nothing is waited for. With one, others are asked: the first answer about a room takes about a third of a second, or a
+    /// second where the bus is slow; later ones come at once, for three times
+    /// [`Limits::presence_heartbeat`](crate::Limits::presence_heartbeat) after each. Cancel safe.
+    pub async fn presence(&self) -> Presence {
+        presence::of(self.hub.engine(), &self.id).await
     }
 
     /// Says something in the server's own name, or in that of a user whom it trusts: no policy is asked and
@@ -190,6 +200,17 @@ impl RoomAsUser {
         };
         let found = engine.read(search.search(&self.room.id, query, before, limit)).await;
         found.map_err(|error| store_failed(&self.room.id, &error))
+    }
+
+    /// Who is in the room; see [`Room::presence`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::UnknownRoom`], what the policy says, and [`ErrorCode::Unavailable`].
+    pub async fn presence(&self) -> Result<Presence, Refusal> {
+        let engine = self.existing().await?;
+        engine.may_see(&self.user, &self.room.id).await?;
+        Ok(self.room.presence().await)
     }
 
     /// The engine, if the room exists and the user may be in it.

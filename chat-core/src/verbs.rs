@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::bugs::bug;
+use crate::client::JoinOptions;
 use crate::engine::{Engine, RoomLease};
 use crate::log::{Receipt, Sender, Submission, nonce_conflict, store_failed};
 use crate::{
@@ -41,11 +42,19 @@ impl Engine {
     }
 
     /// Whether the user, who may join, may see what the join asks for.
-    pub(crate) async fn may_begin(&self, user: &User, room: &RoomId, start: &Start) -> Result<(), Refusal> {
-        if *start != Start::Live && !bug!(HistoryUnasked) {
+    pub(crate) async fn may_begin(&self, user: &User, room: &RoomId, options: &JoinOptions) -> Result<(), Refusal> {
+        if options.start != Start::Live && !bug!(HistoryUnasked) {
             self.may_read(user, room).await?;
         }
+        if options.presence {
+            self.may_see(user, room).await?;
+        }
         Ok(())
+    }
+
+    /// Whether the user, who may join, may see who is there.
+    pub(crate) async fn may_see(&self, user: &User, room: &RoomId) -> Result<(), Refusal> {
+        self.ask(self.policy.presence(user, room)).await
     }
 
     /// Whether the user, who may join, may see what was said before.

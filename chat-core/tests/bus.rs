@@ -3,20 +3,15 @@
 
 mod common;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use common::by_hand::ByHand;
 use common::trouble::Troubled;
 use common::{OPEN, Peer, Seen, room, unlimited, user, v1, within};
-use parking_lot::Mutex;
-use roomcast_core::{
-    Bus, BusError, Draft, Hub, Inbox, LocalBus, MemoryStore, MessageStore, Notice, OpenPolicy, Receipt, RoomId, Start,
-    async_trait,
-};
+use roomcast_core::{Bus, Draft, Hub, LocalBus, MemoryStore, MessageStore, OpenPolicy, Receipt, Start};
 use serde_json::json;
-use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, sleep};
 
 fn hub_on<S: MessageStore>(store: &Arc<S>, bus: impl Bus) -> Hub {
@@ -45,63 +40,6 @@ async fn member(hub: &Hub, name: &str) -> Peer {
     // So that the bus listens for the room.
     sleep(Duration::from_millis(10)).await;
     member
-}
-
-/// A bus whose notices the test carries.
-#[derive(Default)]
-struct ByHand {
-    inbox: OnceCell<Inbox>,
-    started: Notify,
-    watched: Mutex<Vec<RoomId>>,
-    /// How long it takes to watch a room.
-    slowness: Mutex<Duration>,
-    sent: Mutex<VecDeque<Notice>>,
-}
-
-impl ByHand {
-    fn sent(&self) -> Vec<Notice> {
-        self.sent.lock().drain(..).collect()
-    }
-
-    async fn inbox(&self) -> &Inbox {
-        while self.inbox.get().is_none() {
-            self.started.notified().await;
-        }
-        self.inbox.get().unwrap()
-    }
-
-    async fn deliver(&self, notice: &Notice) {
-        self.inbox().await.deliver(notice.bytes()).await;
-    }
-}
-
-#[async_trait]
-impl Bus for ByHand {
-    async fn run(&self, inbox: Inbox) {
-        self.inbox.set(inbox).unwrap();
-        self.started.notify_waiters();
-        std::future::pending().await
-    }
-
-    async fn watch(&self, rooms: &[RoomId]) {
-        let slowness = *self.slowness.lock();
-        sleep(slowness).await;
-        self.watched.lock().extend_from_slice(rooms);
-    }
-
-    fn unwatch(&self, rooms: &[RoomId]) {
-        self.watched.lock().retain(|room| !rooms.contains(room));
-    }
-
-    fn publish(&self, notice: &Notice) {
-        self.sent.lock().push_back(notice.clone());
-    }
-
-    async fn health(&self) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    async fn close(&self) {}
 }
 
 /// Two hubs: what the first one tells is carried by hand to the second.

@@ -329,6 +329,9 @@ impl Policy for OncePerUser {
     async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
         Ok(())
     }
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -135,6 +135,9 @@ impl Policy for Asked {
             false => Ok(()),
         }
     }
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
 }
 
 /// Ann is in the room when the policy learns that she may not be. It isn't asked again by itself; when she asks to join anew

@@ -51,6 +51,9 @@ impl Policy for Says {
     async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
         self.answer("history")
     }
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        self.answer("presence")
+    }
 }
 
 fn hub() -> (Hub, Says) {
@@ -92,6 +95,7 @@ async fn no_to_each_verb_on_a_connection() {
         ("history", json!({"t":"join","id":1,"room_id":"r","since":since})),
         ("history", json!({"t":"join","id":1,"room_id":"r","last":1})),
         ("history", json!({"t":"join","id":1,"room_id":"r","last":0})),
+        ("presence", json!({"t":"join","id":1,"room_id":"r","presence":true})),
         ("join", json!({"t":"join","id":1,"room_id":"other"})),
     ];
     for (verb, request) in cases {
@@ -120,6 +124,7 @@ async fn no_to_each_verb_of_a_caller() {
         ("send", "edit"),
         ("edit", "delete"),
         ("delete", "history"),
+        ("history", "presence"),
     ] {
         says.no_to(&[verb, other]);
         let of = |name: &str| verb == "join" || name == verb || name == other;
@@ -131,10 +136,15 @@ async fn no_to_each_verb_of_a_caller() {
         assert_eq!(history.is_err(), of("history"), "{history:?}");
         let found = ann.search("secret", None, None).await.map(drop).map_err(code);
         assert_eq!(found.is_err(), of("history"), "{found:?}");
+        let present = ann.presence().await.map(drop).map_err(code);
+        assert_eq!(present.is_err(), of("presence"), "{present:?}");
         if of("delete") {
             assert_eq!(ann.delete(id).await.map_err(code), Err(ErrorCode::Forbidden));
         }
-        for refused in [said, edited, history, found].into_iter().filter_map(Result::err) {
+        for refused in [said, edited, history, found, present]
+            .into_iter()
+            .filter_map(Result::err)
+        {
             assert_eq!(refused, ErrorCode::Forbidden);
         }
     }
@@ -152,6 +162,9 @@ async fn who_may_not_be_let_in_is_refused_before_anything_is_made() {
         let refused = hub.admit(v1("ann", "r").start(start)).await.unwrap_err();
         assert_eq!(refused.code, ErrorCode::Forbidden);
     }
+    says.no_to(&["presence"]);
+    let refused = hub.admit(v1("ann", "r").presence(true)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Forbidden);
     assert_eq!(hub.rooms(None, 10).await.unwrap(), []);
     assert_eq!((hub.stats().connections, hub.stats().rooms), (0, 0));
     hub.admit(v1("ann", "r")).await.unwrap();

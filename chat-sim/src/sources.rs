@@ -156,6 +156,10 @@ impl Policy for Moody {
     async fn history(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
         self.needs(user, room, Level::History).await
     }
+
+    async fn presence(&self, user: &User, room: &RoomId) -> Result<(), Denied> {
+        self.needs(user, room, Level::Live).await
+    }
 }
 
 /// The word that the policy lets nobody say.

@@ -28,6 +28,15 @@ pub fn start(query: &str) -> Result<Start, Refusal> {
     handshake::start(query)
 }
 
+/// Whether a request's query wants presence.
+///
+/// # Errors
+///
+/// [`Refusal`], as the client is told.
+pub fn presence(query: &str) -> Result<bool, Refusal> {
+    handshake::presence(query)
+}
+
 /// Does with a stream what the [`Listener`](crate::Listener) does with a socket that it has accepted.
 pub async fn accept<S>(hub: Hub, auth: impl Authenticate, origins: Origins, stream: S)
 where

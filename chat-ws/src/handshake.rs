@@ -111,6 +111,7 @@ pub(crate) struct Opening {
     accept: HeaderValue,
     protocol: Protocol,
     start: Start,
+    presence: bool,
     page: Page,
     upgrade: OnUpgrade,
 }
@@ -170,6 +171,7 @@ impl Opening {
                 .map_err(|_| bad_request("Sec-WebSocket-Key makes no sense"))?,
             protocol: if v1 { Protocol::V1 } else { Protocol::Plain },
             start: start(uri.query().unwrap_or_default())?,
+            presence: presence(uri.query().unwrap_or_default())?,
             page: Page::of(headers),
             upgrade,
         })
@@ -224,7 +226,7 @@ impl Opening {
             (Protocol::V1, Some(room)) => Client::v1(visitor.user).room(room),
             (Protocol::V1, None) => Client::v1(visitor.user),
         };
-        client = client.start(self.start);
+        client = client.start(self.start).presence(self.presence);
         if let Some(address) = visitor.remote {
             client = client.remote(address);
         }
@@ -302,6 +304,26 @@ pub(crate) fn start(query: &str) -> Result<Start, Refusal> {
     Ok(start.unwrap_or_default())
 }
 
+/// Whether the client is told who is in the first room: `presence=1`, or `presence=0`.
+pub(crate) fn presence(query: &str) -> Result<bool, Refusal> {
+    let mut presence = None;
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if key != "presence" {
+            continue;
+        }
+        let wanted = match value {
+            "0" => false,
+            "1" => true,
+            _ => return Err(bad_request("presence is 0 or 1")),
+        };
+        if presence.replace(wanted).is_some() {
+            return Err(bad_request("presence is given at most once"));
+        }
+    }
+    Ok(presence.unwrap_or_default())
+}
+
 /// A count in digits alone; `usize::from_str` would take a sign.
 fn count(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -350,6 +372,22 @@ mod tests {
             "last=1&last=1",
         ] {
             assert_eq!(start(query).unwrap_err().code, ErrorCode::BadRequest, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_query_says_whether_presence_is_wanted() {
+        for (query, wanted) in [("", false), ("last=1&presence=0", false), ("a&presence=1&b", true)] {
+            assert_eq!(presence(query), Ok(wanted), "{query}");
+        }
+        for query in [
+            "presence",
+            "presence=",
+            "presence=true",
+            "presence=2",
+            "presence=1&presence=1",
+        ] {
+            assert_eq!(presence(query).unwrap_err().code, ErrorCode::BadRequest, "{query}");
         }
     }
 

@@ -24,7 +24,7 @@
 //! | 503 | `unavailable` | a full or draining hub, or a login that takes too long; with `Retry-After` |
 //!
 //! The subprotocol `chat.v1.json` selects the full protocol; without it the client talks plainly. The query may hold
-//! `since=EPOCH:SEQ` (begin after that entry) or `last=N` (begin with the last N messages); other keys are the embedder's.
+//! `since=EPOCH:SEQ` (begin after that entry) or `last=N` (begin with the last N messages), and `presence=1` (be told who is there); other keys are the embedder's.
 //!
 //! Everything up to the 101 has to happen within [`Limits::handshake`](roomcast_core::Limits::handshake).
 

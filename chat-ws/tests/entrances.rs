@@ -47,6 +47,12 @@ impl Policy for Rooms {
     async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
         Ok(())
     }
+    async fn presence(&self, _: &User, room: &RoomId) -> Result<(), Denied> {
+        match room.as_str() {
+            "discreet" => Err(Denied::forbidden("nobody is told who is here")),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn hub(handshake: Duration) -> Hub {
@@ -219,6 +225,23 @@ async fn every_entrance_opens_the_full_protocol() {
 }
 
 #[tokio::test]
+async fn every_entrance_tells_who_is_there_if_it_is_asked() {
+    for (name, address) in entrances(Duration::from_secs(10)).await {
+        let mut client = connect(address).await;
+        let lines = "Sec-WebSocket-Protocol: chat.v1.json\r\n";
+        let answer = soon(ask(&mut client, &request("/ws/lobby?last=1&presence=1", lines))).await;
+        assert_eq!(answer.status, 101, "{name} {answer:?}");
+        let (_, hello) = soon(read_frame(&mut client)).await.unwrap();
+        assert!(hello.starts_with(br#"{"t":"hello""#));
+        let (_, presence) = soon(read_frame(&mut client)).await.unwrap();
+        let presence = String::from_utf8(presence).unwrap();
+        let expected =
+            r#"{"t":"presence","room_id":"lobby","online":1,"users":[{"id":"ann","name":"ann"}],"more":false}"#;
+        assert_eq!(presence, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn frames_behind_the_request_arrive() {
     for (_, address) in entrances(Duration::from_secs(10)).await {
         let mut client = connect(address).await;
@@ -235,6 +258,7 @@ async fn frames_behind_the_request_arrive() {
 async fn every_entrance_turns_down_alike() {
     let without = |line: &str| request("/ws/lobby", "").replace(&format!("{line}\r\n"), "");
     let instead = |old: &str, new: &str| request("/ws/lobby", "").replace(old, new);
+    let v1 = "Sec-WebSocket-Protocol: chat.v1.json\r\n";
     let cases = [
         (without("Upgrade: websocket"), (400, "bad_request")),
         (without("Connection: keep-alive, Upgrade"), (400, "bad_request")),
@@ -252,6 +276,10 @@ async fn every_entrance_turns_down_alike() {
         (request("/ws/a%20b", ""), (400, "bad_request")),
         (request("/ws/lobby?last=201", ""), (400, "bad_request")),
         (request("/ws/lobby?last=x", ""), (400, "bad_request")),
+        (request("/ws/lobby?presence=1", ""), (400, "bad_request")),
+        (request("/ws/lobby?presence=yes", v1), (400, "bad_request")),
+        (request("/ws/discreet?presence=1", v1), (403, "forbidden")),
+        (request("/ws?presence=1", v1), (400, "bad_request")),
         (request("/ws/lobby?since=e1", ""), (400, "bad_request")),
         (request("/ws/lobby?since=e1:1&last=1", ""), (400, "bad_request")),
         (

@@ -22,6 +22,7 @@ fn field(name: &str, value: &Value) -> Option<Value> {
         },
         "last" | "limit" | "before" | "after" => value.is_u64().then(|| value.clone()),
         "data" => value.is_object().then(|| value.clone()),
+        "presence" => value.is_boolean().then(|| value.clone()),
         _ => {
             let text = value.as_str()?;
             let understood = match name {
@@ -40,7 +41,7 @@ fn field(name: &str, value: &Value) -> Option<Value> {
 /// The fields of each type of frame: those that it must have and those that it may have.
 fn fields(t: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
     Some(match t {
-        "join" => (&["room_id"], &["id", "since", "last"]),
+        "join" => (&["room_id"], &["id", "since", "last", "presence"]),
         "leave" => (&[], &["id", "room_id"]),
         "send" => (&[], &["id", "room_id", "nonce", "content", "reply_to", "data"]),
         "edit" => (&["msg", "content"], &["id", "room_id"]),
@@ -59,6 +60,7 @@ fn words(field: &str) -> &'static [&'static str] {
         "room_id" => &["room_id", "the room id"],
         "since" => &["since", "cursor", "the epoch"],
         "last" => &["last"],
+        "presence" => &["presence"],
         "nonce" => &["nonce"],
         "content" => &["content"],
         "reply_to" => &["reply_to", "message id"],

@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
         names(line);
         cursor(line);
         query(line);
+        presence(line);
         path(line);
     }
     let (origin, host) = text.split_once('\n').unwrap_or((&text, ""));
@@ -182,6 +183,22 @@ fn query(text: &str) {
             assert_eq!(fuzz::start(&again), Ok(start), "{again}");
         }
         _ => is_refused(found, &[ErrorCode::BadRequest], text),
+    }
+}
+
+fn presence(text: &str) {
+    let given: Vec<_> = text
+        .split('&')
+        .filter_map(|pair| match pair.split_once('=').unwrap_or((pair, "")) {
+            ("presence", value) => Some(value),
+            _ => None,
+        })
+        .collect();
+    match (fuzz::presence(text), &given[..]) {
+        (found, [] | ["0"]) => assert_eq!(found, Ok(false), "{text:?}"),
+        (found, ["1"]) => assert_eq!(found, Ok(true), "{text:?}"),
+        (Ok(_), _) => panic!("{text:?} says {given:?}"),
+        (Err(refusal), _) => assert_eq!(refusal.code, ErrorCode::BadRequest, "{text:?}"),
     }
 }
 

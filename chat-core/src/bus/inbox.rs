@@ -59,6 +59,12 @@ impl Inbox {
             News::Kick { user } => {
                 engine.kick(&user);
             }
+            News::Presence { room, tell } => engine.presence.heard(heard.from, &room, &tell),
+            News::PresenceAsked { room, lasts, at_once } => {
+                if let Some(log) = engine.room_in_use(&room) {
+                    log.asked_for_presence(lasts, at_once);
+                }
+            }
             News::Unknown => tracing::debug!("a notice of a kind that isn't known here"),
         }
     }
@@ -101,5 +107,6 @@ impl Inbox {
                 log.compare_soon();
             }
         }
+        engine.presence.missed();
     }
 }

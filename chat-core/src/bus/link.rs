@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -11,6 +12,7 @@ use super::{Bus, Inbox, Notice};
 use crate::bugs::bug;
 use crate::engine::Engine;
 use crate::log::Frame;
+use crate::presence::Tell;
 use crate::{Entry, Epoch, MessageId, RoomId, UserId, metrics};
 
 /// How many rooms are compared with the store at once, after a bus was away.
@@ -23,6 +25,8 @@ pub(crate) struct Link {
     /// Rooms whose first member came or whose last one left.
     changed: Mutex<Vec<RoomId>>,
     wake: Notify,
+    /// Rooms about which notices arrive.
+    watched: Mutex<HashSet<RoomId>>,
     /// Places for readings of the store that the bus is the reason of.
     pub(crate) readings: Semaphore,
 }
@@ -40,6 +44,7 @@ impl Link {
             node,
             changed: Mutex::default(),
             wake: Notify::new(),
+            watched: Mutex::default(),
             readings: Semaphore::new(COMPARED_AT_ONCE),
         }
     }
@@ -72,6 +77,21 @@ impl Link {
         }
     }
 
+    /// Tells who is in a room here.
+    pub(crate) fn tell(&self, room: &RoomId, tell: &Tell) {
+        self.publish(&Notice::tell(self.node, room, tell));
+    }
+
+    /// Asks who is in a room elsewhere.
+    pub(crate) fn ask(&self, room: &RoomId, lasts: Duration, at_once: bool) {
+        self.publish(&Notice::ask(self.node, room, lasts, at_once));
+    }
+
+    /// Whether notices about the room arrive.
+    pub(crate) fn listens(&self, room: &RoomId) -> bool {
+        self.watched.lock().contains(room)
+    }
+
     fn publish(&self, notice: &Notice) {
         metrics::announced();
         self.bus.publish(notice);
@@ -94,9 +114,8 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Tells the bus which rooms have members here. One after the other, so that what is told last is what is true.
+/// Tells the bus which rooms have members here, or are asked about. One after the other, so that what is told last is what is true.
 async fn watch(engine: &Engine, link: &Link) {
-    let mut watched = HashSet::new();
     loop {
         link.wake.notified().await;
         let mut changed = std::mem::take(&mut *link.changed.lock());
@@ -104,22 +123,26 @@ async fn watch(engine: &Engine, link: &Link) {
         changed.dedup();
         let (mut come, mut gone) = (Vec::new(), Vec::new());
         for room in changed {
-            if engine.room_in_use(&room).is_some_and(|log| log.member_count() > 0) {
-                if watched.insert(room.clone()) {
+            let is_listened_to = link.listens(&room);
+            if has_interest(engine, &room) {
+                if !is_listened_to {
                     come.push(room);
                 } else if let Some(log) = engine.room_in_use(&room) {
                     // For a moment nobody was there, and what came then was passed over.
                     log.compare_soon();
                 }
-            } else if watched.remove(&room) {
+            } else if is_listened_to {
                 gone.push(room);
             }
         }
         if !gone.is_empty() {
+            link.watched.lock().retain(|room| !gone.contains(room));
             link.bus.unwatch(&gone);
         }
         if !come.is_empty() {
             link.bus.watch(&come).await;
+            link.watched.lock().extend(come.iter().cloned());
+            come.iter().for_each(|room| engine.presence.listens(room));
             if bug!(WatchUncompared) {
                 continue;
             }
@@ -129,4 +152,9 @@ async fn watch(engine: &Engine, link: &Link) {
             }
         }
     }
+}
+
+/// Whether notices about the room are wanted.
+fn has_interest(engine: &Engine, room: &RoomId) -> bool {
+    engine.room_in_use(room).is_some_and(|log| log.member_count() > 0) || engine.presence.is_watched(room)
 }

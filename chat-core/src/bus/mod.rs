@@ -4,6 +4,7 @@ mod inbox;
 mod link;
 mod local;
 mod notice;
+mod presence;
 
 use std::error::Error;
 use std::sync::Arc;

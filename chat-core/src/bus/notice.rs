@@ -3,10 +3,14 @@
 //! A notice is lines of JSON: a head that says what it is about, and below it one line for each entry. Lines, and not one
 //! object around all, since a reader of JSON follows only so many levels, and a message's `data` may use them all.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::presence::{ReadAsk, ReadTell};
 use crate::log::Frame;
+use crate::presence::Tell;
 use crate::{Deletion, Edit, Entry, Epoch, MAX_SEQ, Message, MessageId, RoomId, Timestamp, User, UserId};
 
 /// How large the entries of one notice are together, about. More travels in several.
@@ -92,6 +96,15 @@ impl Notice {
         }
     }
 
+    /// One that is about a room, and of no commit.
+    pub(super) fn of_room(room: &RoomId, bytes: Vec<u8>) -> Self {
+        Self {
+            room: Some(room.clone()),
+            committed: false,
+            bytes: bytes.into(),
+        }
+    }
+
     /// This user's connections are to be closed, on all nodes.
     pub(crate) fn kick(from: MessageId, user: &UserId) -> Self {
         let mut out = Vec::new();
@@ -111,7 +124,7 @@ impl Notice {
 }
 
 /// Appends a line. These types hold no map with keys that aren't strings, the one thing that serde_json can't write.
-fn line(out: &mut Vec<u8>, value: &impl Serialize) {
+pub(super) fn line(out: &mut Vec<u8>, value: &impl Serialize) {
     let _ = serde_json::to_writer(&mut *out, value);
     out.push(b'\n');
 }
@@ -156,6 +169,14 @@ pub(crate) enum News {
     },
     /// The user's connections are to be closed.
     Kick { user: UserId },
+    /// Who is in a room there.
+    Presence { room: RoomId, tell: Tell },
+    /// For so long the hub wants to know who is in a room, and perhaps at once.
+    PresenceAsked {
+        room: RoomId,
+        lasts: Duration,
+        at_once: bool,
+    },
     /// What a later version says.
     Unknown,
 }
@@ -188,6 +209,9 @@ impl Heard {
             Kick {
                 user: UserId,
             },
+            Presence(ReadTell),
+            #[serde(rename = "presence?")]
+            PresenceAsked(ReadAsk),
             #[serde(other)]
             Unknown,
         }
@@ -197,6 +221,8 @@ impl Heard {
         let news = match serde_json::from_slice(first)? {
             Kind::Unknown => News::Unknown,
             Kind::Kick { user } => News::Kick { user },
+            Kind::Presence(head) => head.news(lines)?,
+            Kind::PresenceAsked(ask) => ask.news(),
             Kind::Committed { room, epoch, head } => {
                 let entries = lines.map(|line| read_entry(line, &room));
                 let entries = entries.collect::<Result<Vec<_>, _>>()?;

@@ -32,6 +32,7 @@ pub(crate) fn engine_on(limits: Limits, bus: Option<Link>) -> Arc<Engine> {
         Arc::new(Ids::default()),
         limits,
         bus,
+        0,
     ))
 }
 

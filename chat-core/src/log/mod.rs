@@ -2,6 +2,7 @@
 
 mod commit;
 mod heard;
+mod presence;
 mod state;
 mod submission;
 mod tail;
@@ -119,11 +120,15 @@ impl RoomLog {
 
     /// Adds a member; it gets the live stream once it has caught up. Returns its key and the head; `None` if this log was
     /// given up, and the room is to be opened anew.
-    pub(crate) fn attach(&self, session: Arc<Session>, slot: u32) -> Option<(MemberKey, u64)> {
+    pub(crate) fn attach(&self, session: Arc<Session>, slot: u32, presence: bool) -> Option<(MemberKey, u64)> {
         let mut state = self.state.lock();
-        let attached = (state.attach(session, slot)?, state.head);
+        let attached = (state.attach(session, slot, presence)?, state.head);
         let first = state.members.len() == 1;
+        self.came(&state, attached.0);
         drop(state);
+        if presence {
+            crate::presence::begin(&self.engine);
+        }
         if first {
             self.interest_changed();
         }
@@ -132,7 +137,11 @@ impl RoomLog {
 
     pub(crate) fn detach(&self, member: MemberKey) {
         let mut state = self.state.lock();
-        state.detach(member);
+        if let Some(member) = state.detach(member)
+            && !state.broken
+        {
+            self.left(&member);
+        }
         let last = state.members.is_empty();
         drop(state);
         if last {
@@ -445,6 +454,9 @@ impl RoomLog {
                     after: Some(std::time::Duration::from_secs(1)),
                     finish: false,
                 });
+                if !state.broken {
+                    self.left(member);
+                }
             }
             state.break_up()
         };

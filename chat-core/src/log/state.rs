@@ -11,7 +11,7 @@ use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
 use crate::bugs::bug;
 use crate::session::Session;
-use crate::{Entry, QueueLimit};
+use crate::{Entry, QueueLimit, User};
 
 /// By which a room knows a member, and can tell it from one that got its place after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) slot: u32,
     /// Whether it is catching up from the log: then nothing is pushed to it.
     pub(crate) lagging: bool,
+    /// Whether it was told who is in the room, if it wants to know.
+    pub(crate) shown: Option<bool>,
 }
 
 /// A room's head, newest entries, members and waiting messages.
@@ -105,7 +107,7 @@ impl LogState {
 
     /// Adds a member, to begin with a lagging one: whatever it is to see first, it fetches by itself, and what is
     /// committed meanwhile it finds in the log. So there is no window between replay and live. `None` if the room is broken.
-    pub(crate) fn attach(&mut self, session: Arc<Session>, slot: u32) -> Option<MemberKey> {
+    pub(crate) fn attach(&mut self, session: Arc<Session>, slot: u32, presence: bool) -> Option<MemberKey> {
         if self.broken {
             return None;
         }
@@ -116,23 +118,33 @@ impl LogState {
             session,
             slot,
             lagging: !bug!(LiveBeforeReplay),
+            shown: presence.then_some(false),
         });
         Some(MemberKey { place, number })
     }
 
-    pub(crate) fn detach(&mut self, member: MemberKey) {
-        if self.member(member).is_some() {
-            self.members.remove(member.place);
-        }
+    pub(crate) fn detach(&mut self, member: MemberKey) -> Option<Member> {
+        let known = self.member(member).is_some();
+        let detached = known.then(|| self.members.remove(member.place));
         if self.members.is_empty() {
             self.members = Slab::new();
         }
+        detached
     }
 
-    fn member(&mut self, key: MemberKey) -> Option<&mut Member> {
-        self.members
-            .get_mut(key.place)
-            .filter(|member| member.number == key.number)
+    /// Whose connections the members are.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &User> {
+        self.members.iter().map(|(_, member)| &member.session.user)
+    }
+
+    pub(crate) fn member(&self, key: MemberKey) -> Option<&Member> {
+        let member = self.members.get(key.place);
+        member.filter(|member| member.number == key.number)
+    }
+
+    fn member_mut(&mut self, key: MemberKey) -> Option<&mut Member> {
+        let member = self.members.get_mut(key.place);
+        member.filter(|member| member.number == key.number)
     }
 
     /// Takes in the log's next entries, of which nobody has to be told. False if there are members: then nothing was done.
@@ -203,7 +215,7 @@ impl LogState {
     /// What comes next for a lagging member that is to see `next`. With [`CatchUp::Live`] it lags no longer.
     pub(crate) fn catch_up(&mut self, member: MemberKey, next: u64, limit: QueueLimit) -> CatchUp {
         if next > self.head {
-            if let Some(member) = self.member(member) {
+            if let Some(member) = self.member_mut(member) {
                 member.lagging = false;
             }
             return CatchUp::Live;

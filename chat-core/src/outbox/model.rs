@@ -15,6 +15,7 @@ enum Event {
     Batch(u32, usize, usize),
     /// An answer of so many bytes.
     Reply(usize),
+    Presence,
     Ping,
     Begin,
     /// A message that was begun is settled, perhaps with an answer.
@@ -45,6 +46,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         20 => (0..3_u32, 1..4_usize, 1..12_usize).prop_map(|(slot, count, bytes)| Event::Batch(slot, count, bytes)),
         10 => (1..30_usize).prop_map(Event::Reply),
+        3 => Just(Event::Presence),
         3 => Just(Event::Ping),
         8 => Just(Event::Begin),
         8 => proptest::option::of(1..30_usize).prop_map(Event::Finish),
@@ -62,6 +64,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 enum Queued {
     Batch { slot: u32, messages: usize, bytes: usize },
     Reply(usize),
+    Presence,
     Ping,
     Lagging(u32),
 }
@@ -75,6 +78,7 @@ impl Queued {
                 bytes: batch.bytes(),
             },
             Item::Reply(frame) => Self::Reply(frame.len()),
+            Item::Presence => Self::Presence,
             Item::Ping => Self::Ping,
             Item::Lagging { slot } => Self::Lagging(*slot),
             other => panic!("nobody pushed {other:?}"),
@@ -188,6 +192,13 @@ fn it_does_as_the_model(events: Vec<Event>) {
             Event::Reply(bytes) => {
                 outbox.push(Item::Reply(vec![b'x'; bytes].into()));
                 model.queue.push(Queued::Reply(bytes));
+            }
+            Event::Presence => {
+                outbox.push_presence();
+                // Once is enough.
+                if model.closing.is_none() && !model.queue.contains(&Queued::Presence) {
+                    model.queue.push(Queued::Presence);
+                }
             }
             Event::Ping => {
                 outbox.push(Item::Ping);

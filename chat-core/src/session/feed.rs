@@ -21,6 +21,8 @@ pub(super) struct Feed {
     /// The seq that comes next.
     next: u64,
     state: State,
+    /// Which version of who is in the room the client was told, if it wants to know; 0 is none yet.
+    pub(super) shown: Option<u64>,
     /// What was fetched and isn't all sent.
     page: Vec<Frame>,
     /// Set while the store fails. In a box, because it is rare.
@@ -60,6 +62,7 @@ impl Feed {
                 goal: attach.goal,
                 behind_since: None,
             },
+            shown: attach.presence.then_some(0),
             page: Vec::new(),
             trouble: None,
         }

@@ -73,13 +73,14 @@ fn a_replay_meets_the_live_stream() {
             outbox: Outbox::new(engine.limits.send_queue),
         });
         let log = lease.log().clone();
-        let (member, head) = log.attach(session.clone(), 0).unwrap();
+        let (member, head) = log.attach(session.clone(), 0, false).unwrap();
         session.outbox.push(Item::Attach(Box::new(Attach {
             slot: 0,
             room: log.clone(),
             member,
             next: 1,
             goal: head,
+            presence: false,
             frames: Vec::new(),
         })));
         let now = Instant::now();

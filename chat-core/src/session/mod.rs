@@ -16,10 +16,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::client::JoinOptions;
 use crate::engine::{Engine, Place, RoomLease};
 use crate::outbox::{Closing, Item, Outbox, Phase};
 use crate::{
-    Client, CloseCode, Connection, ConnectionReader, ConnectionWriter, Inbound, Protocol, Start, User, metrics, wire,
+    Client, CloseCode, Connection, ConnectionReader, ConnectionWriter, Inbound, Protocol, User, metrics, wire,
 };
 use requests::Requests;
 use send::{End, Sending};
@@ -86,7 +87,7 @@ pub(crate) fn serve<C: Connection>(
     let Client {
         user,
         protocol,
-        start,
+        options,
         remote: _,
         expires_in,
         room: _,
@@ -94,7 +95,7 @@ pub(crate) fn serve<C: Connection>(
     let outbox = Outbox::new(engine.limits.send_queue);
     let session = Arc::new(Session { user, protocol, outbox });
     // Taken apart here, so that the task doesn't have the room of what it needs only at its beginning.
-    let first = room.map(|room| Box::new((room, start)));
+    let first = room.map(|room| Box::new((room, options)));
     run(engine, place, session, first, expires_in, connection).instrument(span)
 }
 
@@ -102,7 +103,7 @@ async fn run<C: Connection>(
     engine: Arc<Engine>,
     place: Place,
     session: Arc<Session>,
-    first: Option<Box<(RoomLease, Start)>>,
+    first: Option<Box<(RoomLease, JoinOptions)>>,
     expires_in: Option<Duration>,
     connection: C,
 ) -> Ended {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use crate::bugs::bug;
+use crate::client::JoinOptions;
 use crate::engine::{Engine, RoomLease};
 use crate::log::{MemberKey, RoomLog, Sender, store_failed};
 use crate::outbox::{Attach, Closing, Item};
@@ -35,7 +36,7 @@ pub(super) struct Requests {
     bad: u32,
     rooms: Slab<Joined>,
     /// The room that the client asked for when it was admitted.
-    first: Option<Box<(RoomLease, Start)>>,
+    first: Option<Box<(RoomLease, JoinOptions)>>,
     /// Whether the client is told hello.
     greeted: bool,
 }
@@ -61,7 +62,7 @@ impl Requests {
     pub(super) fn new(
         engine: Arc<Engine>,
         session: Arc<Session>,
-        first: Option<Box<(RoomLease, Start)>>,
+        first: Option<Box<(RoomLease, JoinOptions)>>,
         now: Instant,
     ) -> Self {
         let bucket = engine.limits.rate.map(|rate| TokenBucket::new(rate, now));
@@ -95,7 +96,7 @@ impl Requests {
 
     /// Greets the client and puts it into its first room, which the policy was asked about before.
     pub(super) async fn begin(&mut self) -> Result<(), Closing> {
-        let Some((lease, start)) = self.first.take().map(|first| *first) else {
+        let Some((lease, options)) = self.first.take().map(|first| *first) else {
             self.greeted = true;
             self.reply(wire::hello(&self.session.user, &self.engine.limits, &[]));
             return Ok(());
@@ -111,7 +112,7 @@ impl Requests {
             };
             (protocol == Protocol::V1).then(|| wire::hello(&user, &engine.limits, &[room]))
         };
-        self.enter(lease, start, hello)
+        self.enter(lease, options, hello)
             .await
             .map_err(|refusal| Closing::of(&refusal))?;
         self.greeted = true;
@@ -203,8 +204,8 @@ impl Requests {
         };
         let (id, result) = match frame {
             ClientFrame::Join(mut join) => {
-                let result = match join.start() {
-                    Some(start) => self.join(join.id.as_ref(), &join.room_id, start).await,
+                let result = match join.options() {
+                    Some(options) => self.join(join.id.as_ref(), &join.room_id, options).await,
                     None => Err(bad("at most one of since and last may be given")),
                 };
                 (join.id, result)
@@ -281,9 +282,9 @@ impl Requests {
         }
     }
 
-    async fn join(&mut self, id: Option<&RequestId>, room: &RoomId, start: Start) -> Result<(), Refusal> {
+    async fn join(&mut self, id: Option<&RequestId>, room: &RoomId, options: JoinOptions) -> Result<(), Refusal> {
         self.engine.check_room_id(room)?;
-        self.engine.check_start(&start)?;
+        self.engine.check_start(&options.start)?;
         let again = self.slot(room);
         let limit = self.engine.limits.rooms_per_connection;
         if again.is_none() && self.rooms.len() >= limit {
@@ -301,12 +302,12 @@ impl Requests {
             }
             return Err(refusal);
         }
-        self.engine.may_begin(&self.session.user, room, &start).await?;
+        self.engine.may_begin(&self.session.user, room, &options).await?;
         let lease = self.engine.open_to_read(room).await?;
         let joined = |lease: &RoomLease, epoch: &Epoch, entry: &Entry| {
             Some(wire::joined(id, &lease.log().id, epoch, entry.head, entry.resume))
         };
-        self.enter(lease, start, joined).await
+        self.enter(lease, options, joined).await
     }
 
     /// Puts the connection into the room; if it is there already, it begins anew from where the client now says it
@@ -314,17 +315,17 @@ impl Requests {
     async fn enter(
         &mut self,
         mut lease: RoomLease,
-        start: Start,
+        options: JoinOptions,
         answer: impl Fn(&RoomLease, &Epoch, &Entry) -> Option<bytes::Bytes>,
     ) -> Result<(), Refusal> {
         loop {
             let log = lease.log().clone();
-            let (epoch, next, resume) = beginning(&log, &start).await?;
+            let (epoch, next, resume) = beginning(&log, &options.start).await?;
             // Nothing is waited for from here on: the connection is in the room as it was, or as it is to be.
             let again = self.slot(&log.id);
             let slot = u32::try_from(again.unwrap_or_else(|| self.rooms.vacant_key()));
             let slot = slot.map_err(|_| bad("too many rooms"))?;
-            let Some((member, head)) = log.attach(self.session.clone(), slot) else {
+            let Some((member, head)) = log.attach(self.session.clone(), slot, options.presence) else {
                 // It broke up since it was opened.
                 lease = self.engine.open_to_read(&log.id).await?;
                 continue;
@@ -351,6 +352,7 @@ impl Requests {
                 member,
                 next: next.unwrap_or(head + 1),
                 goal: head,
+                presence: options.presence,
                 frames,
             })));
             return Ok(());

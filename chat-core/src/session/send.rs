@@ -46,6 +46,8 @@ pub(super) struct Sending<'a> {
     catching_up: usize,
     /// The slot of the lagging room whose turn it is, or of one before it.
     turn: usize,
+    /// Whether there may be something to tell of who is in the rooms.
+    presence: bool,
     items: VecDeque<Item>,
     piece: Piece,
 }
@@ -84,6 +86,7 @@ impl<'a> Sending<'a> {
             feeds: Vec::new(),
             catching_up: 0,
             turn: 0,
+            presence: false,
             items: VecDeque::new(),
             piece: Piece::default(),
         }
@@ -92,7 +95,7 @@ impl<'a> Sending<'a> {
     /// Sends what is queued, and fetches what lagging rooms lack, until the connection ends.
     pub(super) async fn run<W: ConnectionWriter>(&mut self, writer: &mut W) -> End {
         loop {
-            if self.items.is_empty() {
+            if self.items.is_empty() && !self.presence {
                 let wait = self.catching_up == 0;
                 match self.session.outbox.take(&mut self.items, wait).await {
                     Taken::End => return End::Goodbye,
@@ -101,7 +104,9 @@ impl<'a> Sending<'a> {
             }
             let open = self.session.outbox.phase() == Phase::Open;
             if !open {
-                self.items.retain(|item| !matches!(item, Item::Batch { .. }));
+                self.items
+                    .retain(|item| !matches!(item, Item::Batch { .. } | Item::Presence));
+                self.presence = false;
             }
             let pinged = self.translate();
             if let Err(end) = self.send(writer).await {
@@ -131,6 +136,10 @@ impl<'a> Sending<'a> {
                     _ => true,
                 },
                 Item::Reply(frame) => self.piece.add(frame),
+                Item::Presence => {
+                    self.presence = true;
+                    true
+                }
                 Item::Ping => {
                     ping = true;
                     break;
@@ -168,7 +177,27 @@ impl<'a> Sending<'a> {
             }
         }
         self.catching_up = self.feeds.iter().flatten().filter(|feed| feed.catching_up()).count();
+        // A room may ask for this before its own item is queued; they are taken together.
+        if self.presence && self.items.is_empty() {
+            self.presence = !self.show_presence();
+        }
         ping
+    }
+
+    /// Adds what is to be told of who is in the rooms, as much as the piece has room for. False if something is left.
+    fn show_presence(&mut self) -> bool {
+        let presence = &self.engine.presence;
+        for feed in self.feeds.iter_mut().flatten() {
+            while let Some(version) = feed.shown
+                && let Some((frame, next)) = presence.next_frame(&feed.room.id, version)
+            {
+                if !self.piece.add(&frame) {
+                    return false;
+                }
+                feed.shown = Some(next);
+            }
+        }
+        true
     }
 
     /// One piece for one lagging room: the one whose page is in hand, since that is all that a connection has in memory; else

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::field;
+use crate::client::JoinOptions;
 use crate::{Cursor, Draft, JsonObject, MessageId, Nonce, RoomId, Start};
 
 /// A client's own number or word for a request; the answer carries it.
@@ -65,6 +66,8 @@ pub(crate) struct Join {
     pub(crate) since: Option<Cursor>,
     #[serde(default, deserialize_with = "field::last")]
     pub(crate) last: Option<usize>,
+    #[serde(default, deserialize_with = "field::presence")]
+    pub(crate) presence: Option<bool>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -167,14 +170,16 @@ impl ClientFrame {
 }
 
 impl Join {
-    /// Where to begin, unless both ways are given.
-    pub(crate) fn start(&mut self) -> Option<Start> {
-        match (self.since.take(), self.last) {
-            (None, None) => Some(Start::Live),
-            (Some(cursor), None) => Some(Start::Since(cursor)),
-            (None, Some(count)) => Some(Start::Last(count)),
-            (Some(_), Some(_)) => None,
-        }
+    /// What it asks for, unless it is to begin in two ways.
+    pub(crate) fn options(&mut self) -> Option<JoinOptions> {
+        let start = match (self.since.take(), self.last) {
+            (None, None) => Start::Live,
+            (Some(cursor), None) => Start::Since(cursor),
+            (None, Some(count)) => Start::Last(count),
+            (Some(_), Some(_)) => return None,
+        };
+        let presence = self.presence.unwrap_or_default();
+        Some(JoinOptions { start, presence })
     }
 }
 
@@ -270,7 +275,7 @@ mod tests {
             panic!()
         };
         assert_eq!(join.id, Some(RequestId::Unsigned(1)));
-        assert_eq!(join.start(), Some(Start::Since("e1:41".parse().unwrap())));
+        assert_eq!(join.options().unwrap().start, Start::Since("e1:41".parse().unwrap()));
         assert!(matches!(
             v1(r#"{"t":"leave"}"#),
             Ok(ClientFrame::Leave(Leave {
@@ -362,6 +367,10 @@ mod tests {
             (
                 r#"{"t":"join","room_id":"a","last":-1}"#,
                 "last must be a whole number, 0 or above",
+            ),
+            (
+                r#"{"t":"join","room_id":"a","presence":1}"#,
+                "presence must be true or false",
             ),
             (r#"{"t":"send","content":5}"#, "content must be a string"),
             (r#"{"t":"send","data":[1]}"#, "data must be an object"),

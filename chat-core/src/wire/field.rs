@@ -21,6 +21,7 @@ fields! {
     content: Option<String> = "a string";
     data: Option<JsonObject> = "an object";
     last: Option<usize> = "a whole number, 0 or above";
+    presence: Option<bool> = "true or false";
     limit: Option<usize> = "a whole number, 0 or above";
     before: Option<u64> = "a seq: a whole number from 0 to 2^53-1";
     after: Option<u64> = "a seq: a whole number from 0 to 2^53-1";

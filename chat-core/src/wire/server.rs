@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::RequestId;
+use crate::presence::Change;
 use crate::{
-    CloseCode, Deletion, Edit, Epoch, HistoryPage, Limits, Message, MessageId, Refusal, RoomId, Timestamp, User,
+    CloseCode, Deletion, Edit, Epoch, HistoryPage, Limits, Message, MessageId, Refusal, RoomId, Timestamp, User, UserId,
 };
 
 /// How a join took its cursor.
@@ -32,6 +33,9 @@ pub(crate) enum GapReason {
 
 /// What most frames take besides the text that somebody wrote.
 const FRAME: usize = 256;
+
+/// What a user takes in most of them.
+const USER: usize = 64;
 
 fn encode<T: Serialize>(frame: &T) -> Bytes {
     encode_about(frame, FRAME)
@@ -193,6 +197,46 @@ pub(crate) fn gap(room_id: &RoomId, range: Option<(u64, u64)>, reason: GapReason
     })
 }
 
+/// Who is in a room.
+pub(crate) fn presence(room_id: &RoomId, online: usize, users: &[&User]) -> Bytes {
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        t: &'static str,
+        room_id: &'a RoomId,
+        online: usize,
+        users: &'a [&'a User],
+        more: bool,
+    }
+    let frame = Frame {
+        t: "presence",
+        room_id,
+        online,
+        users,
+        more: online > users.len(),
+    };
+    encode_about(&frame, FRAME + USER * users.len())
+}
+
+/// Who came and who left since.
+pub(crate) fn presence_change(room_id: &RoomId, change: &Change) -> Bytes {
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        t: &'static str,
+        room_id: &'a RoomId,
+        online: usize,
+        came: &'a [User],
+        left: &'a [UserId],
+    }
+    let frame = Frame {
+        t: "presence",
+        room_id,
+        online: change.online,
+        came: &change.came,
+        left: &change.left,
+    };
+    encode_about(&frame, FRAME + USER * (change.came.len() + change.left.len()))
+}
+
 pub(crate) fn ack(id: Option<&RequestId>, room_id: &RoomId, msg: MessageId, seq: u64, dup: bool) -> Bytes {
     #[derive(Serialize)]
     struct Frame<'a> {
@@ -340,6 +384,19 @@ mod tests {
         assert_eq!(
             text(bye(CloseCode::Draining, Some(Duration::from_millis(3100)))),
             r#"{"t":"bye","code":4000,"reason":"draining","reconnect":true,"after_ms":3100}"#
+        );
+        let change = Change {
+            online: 1204,
+            came: vec![ann.clone()],
+            left: vec![UserId::new("bob").unwrap()],
+        };
+        assert_eq!(
+            text(presence(&room, 1203, &[&ann])),
+            r#"{"t":"presence","room_id":"r","online":1203,"users":[{"id":"ann","name":"ann"}],"more":true}"#
+        );
+        assert_eq!(
+            text(presence_change(&room, &change)),
+            r#"{"t":"presence","room_id":"r","online":1204,"came":[{"id":"ann","name":"ann"}],"left":["bob"]}"#
         );
         assert_eq!(text(left(None, &room)), r#"{"t":"left","room_id":"r"}"#);
         assert_eq!(

@@ -1,6 +1,7 @@
 //! A connection in memory, and a client at its other end.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod by_hand;
 pub mod picky;
 pub mod ponders;
 pub mod trouble;

@@ -27,4 +27,7 @@ impl Policy for Ponders {
     async fn history(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
         Ok(())
     }
+    async fn presence(&self, _: &User, _: &RoomId) -> Result<(), Denied> {
+        Ok(())
+    }
 }

@@ -155,15 +155,14 @@ async fn rooms(
 
 async fn members(
     State(server): State<Server>,
-    Asking(_): Asking,
+    Asking(user): Asking,
     RoomPath(room): RoomPath,
 ) -> Result<Response, Refused> {
-    let room = server.hub.room(room);
-    let users: Vec<User> = room.members();
-    if users.is_empty() && room.head().await?.is_none() {
-        return Err(Refusal::new(ErrorCode::UnknownRoom, "there is no such room").into());
-    }
-    Ok(server.answers.json(&json!({ "users": users }))?)
+    let presence = server.hub.room(room).as_user(user).presence().await?;
+    let (online, users, more) = (presence.online, presence.users, presence.more);
+    Ok(server
+        .answers
+        .json(&json!({ "online": online, "users": users, "more": more }))?)
 }
 
 #[derive(Deserialize)]

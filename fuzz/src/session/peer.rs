@@ -215,6 +215,7 @@ impl Peer {
             }
             None | Some("edit" | "delete") => self.entry(frame, news),
             Some("gap") => self.gap(frame),
+            Some("presence") => self.presence(frame),
             Some("ack") => news.push(News::Acked {
                 room: text(frame, "room_id"),
                 seq: number(frame, "seq"),
@@ -273,6 +274,23 @@ impl Peer {
             );
         }
         news.push(News::Entry { room, seq, id });
+    }
+
+    fn presence(&self, frame: &Value) {
+        let (room, online) = (text(frame, "room_id"), number(frame, "online"));
+        assert!(self.rooms.contains_key(&room), "the client isn't in {room}: {frame}");
+        match (
+            frame["users"].as_array(),
+            frame["came"].as_array(),
+            frame["left"].as_array(),
+        ) {
+            (Some(users), None, None) => {
+                assert!(online >= users.len() as u64, "{frame}");
+                assert_eq!(frame["more"], online > users.len() as u64, "{frame}");
+            }
+            (None, Some(_), Some(_)) => {}
+            _ => panic!("neither a state nor a change: {frame}"),
+        }
     }
 
     fn gap(&mut self, frame: &Value) {

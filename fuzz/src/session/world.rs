@@ -75,6 +75,13 @@ impl Policy for House {
             Ok(())
         }
     }
+    async fn presence(&self, _: &User, room: &RoomId) -> Result<(), Denied> {
+        if room.as_str() == "quiet" {
+            Err(Denied::forbidden("nothing is told"))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Narrow, so that each of them is met.

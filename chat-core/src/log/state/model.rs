@@ -123,7 +123,7 @@ impl Run {
                 let outbox = Outbox::new(SEND_QUEUE);
                 let (user, protocol) = (User::named("ann").unwrap(), Protocol::V1);
                 let session = Arc::new(Session { user, protocol, outbox });
-                let key = self.state.attach(session.clone(), 0).unwrap();
+                let key = self.state.attach(session.clone(), 0, false).unwrap();
                 let next = index.index(self.state.head as usize + 1) as u64 + 1;
                 self.members.push(Seer {
                     session,
