@@ -54,7 +54,9 @@ impl Crowd {
                 protocol: Protocol::V1,
                 outbox: Outbox::new(limits.send_queue),
             });
-            let member = room.attach(session.clone(), 0).expect("a room that isn't broken");
+            let member = room
+                .attach(session.clone(), 0, false)
+                .expect("a room that isn't broken");
             // It has seen everything, and follows the live stream from now on.
             room.catch_up(member, 1, limits.tail);
             session

@@ -278,6 +278,29 @@ async fn a_late_notice_of_an_edit_digs_nothing_out() {
     is_buried(carol.frame().await);
 }
 
+/// An append has no known outcome, and isn't in the log yet. The next try fails; then the first one is stored after all, and comes
+/// into the log here by another way than the committer's. The third try must not take it for another's.
+#[tokio::test(start_paused = true)]
+async fn a_late_first_try_that_comes_by_the_bus_is_not_stored_twice() {
+    let store = Troubled::new(MemoryStore::new());
+    let bus = Arc::new(ByHand::default());
+    let hub = hub_on(&store, bus.clone());
+    let mut ann = member(&hub, "ann").await;
+    store.append_is_late.store(true, SeqCst);
+    let said = tokio::spawn({
+        let hub = hub.clone();
+        async move { say(&hub, "x").await }
+    });
+    while store.store.room(&room("r")).await.unwrap().unwrap().head == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    bus.inbox().await.head(&room("r"), 1);
+    assert_eq!(said.await.unwrap().seq, 1);
+    sees(&mut ann, 1).await;
+    assert!(ann.hears_nothing(Duration::from_secs(60)).await, "it is there twice");
+    assert_eq!(store.store.room(&room("r")).await.unwrap().unwrap().head, 1);
+}
+
 /// Two nodes with members write one room as fast as they can, over a bus.
 #[tokio::test(start_paused = true)]
 async fn two_nodes_write_one_room() {

@@ -36,6 +36,7 @@ pub(super) fn start(room: RoomLease) {
         bytes: 0,
         most: usize::MAX,
         doubt: false,
+        late: false,
         pause: FIRST_PAUSE,
         losses: 0,
         finished: false,
@@ -73,6 +74,8 @@ struct Committer {
     seen: u64,
     /// Whether an append may have stored something that isn't known of.
     doubt: bool,
+    /// Whether an earlier try may yet store some of the batch: then the log is looked through before every try.
+    late: bool,
     pause: Duration,
     /// Races lost to other writers in a row.
     losses: u32,
@@ -114,6 +117,7 @@ impl Committer {
         let log = self.room.log();
         let limit = log.engine.limits.commit_batch;
         let mut taken = false;
+        self.late &= !self.entries.is_empty();
         {
             let mut state = log.state.lock();
             while let Some(Submission {
@@ -148,11 +152,11 @@ impl Committer {
     }
 
     async fn step(&mut self) -> Result<(), StoreError> {
-        if self.doubt {
+        if self.doubt || self.late {
             Box::pin(self.read_missed()).await?;
             self.doubt = false;
         } else {
-            // Whatever was read by others meanwhile, none of it is of this batch.
+            // Whatever came into the log meanwhile, none of it is of this batch.
             self.seen = self.room.log().head();
         }
         if self.entries.is_empty() {
@@ -323,7 +327,7 @@ impl Committer {
         let log = self.room.log().clone();
         tracing::warn!(room = %log.id, error = %Chain(error), waiting = self.waiting.len(), "the store failed");
         match error.kind() {
-            StoreErrorKind::OutcomeUnknown => self.doubt = true,
+            StoreErrorKind::OutcomeUnknown => (self.doubt, self.late) = (true, true),
             StoreErrorKind::Unavailable => {}
             StoreErrorKind::Refused => {
                 let offered = self.entries.len().min(self.most);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use roomcast_core::{
     Appended, Epoch, HistoryPage, HistoryRange, LogPage, MemoryStore, Message, MessageId, MessageStore, NewEntry,
     Nonce, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, StoreErrorKind, UserId,
@@ -20,6 +21,9 @@ pub struct Troubled {
     pub append_hangs: AtomicBool,
     /// Appends store what they are given, and never answer.
     pub append_loses_its_answer: AtomicBool,
+    /// The next append has no known outcome, and is stored when the one after it has failed.
+    pub append_is_late: AtomicBool,
+    pub late: Mutex<Vec<NewEntry>>,
     /// Appends are refused.
     pub append_refuses: AtomicBool,
     /// Another writer takes the place first.
@@ -82,6 +86,18 @@ impl MessageStore for Troubled {
         self.appends.fetch_add(1, SeqCst);
         assert!(!self.append_panics.swap(false, SeqCst), "a store that panics");
         pause(&self.append_ms).await;
+        if self.append_is_late.swap(false, SeqCst) {
+            *self.late.lock() = entries.to_vec();
+            return Err(StoreError::new(
+                StoreErrorKind::OutcomeUnknown,
+                "the connection is lost",
+            ));
+        }
+        let late = std::mem::take(&mut *self.late.lock());
+        if !late.is_empty() {
+            self.store.append(room, head, &late).await?;
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "down"));
+        }
         if self.append_refuses.load(SeqCst) {
             return Err(StoreError::new(StoreErrorKind::Refused, "no"));
         }

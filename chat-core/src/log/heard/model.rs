@@ -93,7 +93,7 @@ impl Run {
             protocol: Protocol::V1,
             outbox: Outbox::new(TAIL),
         };
-        state.attach(Arc::new(session), 0).unwrap();
+        state.attach(Arc::new(session), 0, false).unwrap();
         Self {
             state,
             stored: 0,
