@@ -39,7 +39,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (task, options) = match words[..] {
         [task @ ("test" | "ci" | "mongod" | "nats")] => (task, &words[1..]),
-        [task @ ("sim" | "soak" | "cluster" | "loom" | "fuzz" | "bench" | "instructions"), ..] => (task, &words[1..]),
+        [
+            task @ ("sim" | "soak" | "cluster" | "loom" | "fuzz" | "bench" | "instructions"),
+            ..,
+        ] => (task, &words[1..]),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
             report.part("documented configurations", || cluster::configurations(&workspace));
-            report.part("cluster", || cluster::short(&workspace, "none"));
+            report.part("cluster", || cluster::short(&workspace, "nats"));
         }
     }
     report.finish()
