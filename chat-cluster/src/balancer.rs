@@ -83,7 +83,7 @@ mod tests {
         );
         assert!(!text.contains("10.0.0.1") && !text.contains("ssl"), "{text}");
         assert!(
-            text.contains("\n    bind 127.0.0.1:1\n") && text.contains("uri /healthz"),
+            text.contains("\n    bind 127.0.0.1:1\n") && text.contains("uri /readyz"),
             "{text}"
         );
     }

@@ -40,7 +40,7 @@ pub(crate) struct Parts {
     pub(crate) folder: PathBuf,
 
     /// What tells the nodes of each other's entries
-    #[arg(long, value_enum, default_value_t = BusKind::None)]
+    #[arg(long, value_enum, default_value_t = BusKind::Nats)]
     pub(crate) bus: BusKind,
 }
 

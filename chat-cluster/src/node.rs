@@ -81,7 +81,7 @@ impl Node {
     }
 
     async fn is_ready(&self) -> bool {
-        let health = timeout(Duration::from_secs(3), get(self.address, "/healthz")).await;
+        let health = timeout(Duration::from_secs(3), get(self.address, "/readyz")).await;
         health.is_ok_and(|health| health.is_ok_and(|health| health.status == 200))
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn cluster(workspace: &Workspace, arguments: &[&str]) -> Outcome {
     Err(format!("the cluster can't be started: {error}"))
 }
 
-/// A minute of faults with each bus, on the server with its debug assertions.
+/// A minute of faults with this bus, on the server with its debug assertions.
 pub(crate) fn short(workspace: &Workspace, bus: &str) -> Outcome {
     run(&mut built(
         workspace,

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
             report.part("documented configurations", || cluster::configurations(&workspace));
-            report.part("cluster", || cluster::short(&workspace, "none"));
+            report.part("cluster", || cluster::short(&workspace, "nats"));
         }
     }
     report.finish()

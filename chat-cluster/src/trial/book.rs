@@ -47,7 +47,7 @@ impl fmt::Display for Check {
             Self::Log => "what was acknowledged is in the log once, where it was said to be, on every node",
             Self::Refused => "what was refused is nowhere",
             Self::Recovery => "after each fault, everybody soon sees what is said",
-            Self::Delivery => "in quiet times, what is said on one node is soon seen on the others",
+            Self::Delivery => "in quiet times, what is stored by one node is soon seen on the others",
             Self::Stop => "a node that is told to stop does so cleanly, and none panics",
         })
     }
@@ -80,6 +80,8 @@ pub(crate) struct Said {
     first: Option<(Instant, usize)>,
     /// Sent in a quiet time.
     quiet: bool,
+    /// When it was first known to be stored: by its ack, or because somebody saw it.
+    known: Option<Instant>,
     tries: u32,
     pub(crate) fate: Fate,
 }
@@ -109,6 +111,8 @@ pub(crate) struct Book {
     seen: Vec<Mutex<Vec<Seen>>>,
     /// The room of each client, and how far it has seen it.
     clients: Mutex<Vec<(usize, Arc<AtomicU64>)>>,
+    /// To other nodes, in quiet times: from being stored, and from being sent.
+    pub(crate) told_quiet: Mutex<Latencies>,
     pub(crate) across_quiet: Mutex<Latencies>,
     pub(crate) across_otherwise: Mutex<Latencies>,
     pub(crate) acknowledged: Mutex<Latencies>,
@@ -128,6 +132,7 @@ impl Book {
             said: Mutex::default(),
             seen: rooms.iter().map(|_| Mutex::default()).collect(),
             clients: Mutex::default(),
+            told_quiet: Mutex::default(),
             across_quiet: Mutex::default(),
             across_otherwise: Mutex::default(),
             acknowledged: Mutex::default(),
@@ -166,6 +171,7 @@ impl Book {
             user: Arc::clone(user),
             first: None,
             quiet: false,
+            known: None,
             tries: 0,
             fate: Fate::Pending,
         });
@@ -202,6 +208,7 @@ impl Book {
         if let Some((at, _)) = said.first.filter(|_| said.quiet && said.tries == 1) {
             self.acknowledged.lock().add(at.elapsed());
         }
+        said.known.get_or_insert_with(Instant::now);
         said.fate = Fate::Acked { seq, message };
     }
 
@@ -230,23 +237,22 @@ impl Book {
                 return Err(format!("{at} is {before:?} to others, and here message {number}"));
             }
         }
-        let said = self.said.lock();
-        let said = said.get(number).ok_or("a message that nobody said")?;
+        let mut said = self.said.lock();
+        let said = said.get_mut(number).ok_or("a message that nobody said")?;
         if said.fate == Fate::Refused {
             self.wrong(
                 Check::Refused,
                 format_args!("message {number} was refused, and is seen"),
             );
         }
-        if let Some((at, sender)) = said.first
-            && live
-            && sender != node
-        {
-            let across = match said.quiet {
-                true => &self.across_quiet,
-                false => &self.across_otherwise,
-            };
-            across.lock().add(at.elapsed());
+        let known = *said.known.get_or_insert_with(Instant::now);
+        match said.first {
+            Some((at, sender)) if live && sender != node && said.quiet => {
+                self.told_quiet.lock().add(known.elapsed());
+                self.across_quiet.lock().add(at.elapsed());
+            }
+            Some((at, sender)) if live && sender != node => self.across_otherwise.lock().add(at.elapsed()),
+            _ => {}
         }
         Ok(())
     }

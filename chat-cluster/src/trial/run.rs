@@ -21,7 +21,7 @@ use super::{audit, witness};
 /// Where many talk, and where few do.
 const ROOMS: [&str; 5] = ["hot", "calm-1", "calm-2", "calm-3", "calm-4"];
 
-/// With a bus, what is said on one node is seen on the others within this time, as long as nothing fails. Without one it may take
+/// With a bus, what is stored by one node is seen on the others within this time, as long as nothing fails. Without one it may take
 /// until a node looks at the store, which it does every 30 s.
 const ACROSS: Duration = Duration::from_secs(2);
 
@@ -286,8 +286,8 @@ fn assert_delivery(trial: &Trial, book: &Book) {
     if trial.bus == BusKind::None {
         return;
     }
-    let across = book.across_quiet.lock();
-    let (count, p99) = (across.count(), across.quantile(990));
+    let told = book.told_quiet.lock();
+    let (count, p99) = (told.count(), told.quantile(990));
     if count < MEASURED || p99 > ACROSS {
         let (p99, bound) = (p99.as_secs_f32(), ACROSS.as_secs());
         book.wrong(

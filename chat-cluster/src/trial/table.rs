@@ -46,9 +46,10 @@ pub(crate) fn print(trial: &Trial, book: &Book, struck: &[Struck]) -> bool {
     }
 
     println!("\n== times, bus {}", trial.bus.name());
-    latency("to other nodes, in quiet times", &book.across_quiet.lock());
-    latency("to other nodes, otherwise", &book.across_otherwise.lock());
-    latency("to the ack, in quiet times", &book.acknowledged.lock());
+    latency("stored to other nodes, in quiet times", &book.told_quiet.lock());
+    latency("sent to other nodes, in quiet times", &book.across_quiet.lock());
+    latency("sent to other nodes, otherwise", &book.across_otherwise.lock());
+    latency("sent to the ack, in quiet times", &book.acknowledged.lock());
     line(
         "the whole trial",
         format_args!("{:.0} s", book.start.elapsed().as_secs_f32()),
