@@ -83,6 +83,7 @@
 //! | `tls` | TLS for the listener |
 //! | `sqlite` | the module `sqlite`: a store in one file, with search |
 //! | `mongo` | the module `mongo`: a store on MongoDB, which several servers may share |
+//! | `change-streams` | in the module `mongo`, a bus between the hubs of several servers, by the database itself |
 //! | `nats` | the module `nats`: a bus between the hubs of several servers that share a store |
 //! | `metrics` | figures through the `metrics` crate |
 

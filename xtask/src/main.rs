@@ -80,7 +80,8 @@ fn main() -> ExitCode {
             report.part("fuzzing", || fuzz::fuzz(&workspace, fuzz::BRIEF, None));
             report.part("soak", || soak::short(&workspace));
             report.part("documented configurations", || cluster::configurations(&workspace));
-            report.part("cluster", || cluster::short(&workspace, "nats"));
+            report.part("cluster on NATS", || cluster::short(&workspace, "nats"));
+            report.part("cluster on change streams", || cluster::short(&workspace, "mongodb"));
         }
     }
     report.finish()

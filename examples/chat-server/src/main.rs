@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use args::{Args, Command};
 use output::{chain, complain, say, start_log};
+use store::Opened;
 
 /// How long clients have to be told goodbye and messages to be committed.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -58,7 +59,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(Command::Import { from, collection }) = &args.command {
-        let store = store::open(&args.store, args.retention).await?;
+        let store = store::open(&args.store, args.retention).await?.store;
         return import::run(from, collection, store).await;
     }
     let places = files::places(args.max_connections)?;
@@ -74,13 +75,13 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
     let address = listener.local_addr()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let store = store::open(&args.store, args.retention).await?;
+    let Opened { store, mongo } = store::open(&args.store, args.retention).await?;
     let mut limits = Limits::default();
     limits.rate = args.rate.0;
     limits.connections = places.chat;
     let mut hub = Hub::builder(store, OpenPolicy).limits(limits);
     if let Some(choice) = &args.bus {
-        hub = hub.bus(bus::open(choice, &args.store).await?);
+        hub = hub.bus(bus::open(choice, mongo.as_deref()).await?);
     }
     let hub = hub.build()?;
     let mut signals = Signals::new()?;

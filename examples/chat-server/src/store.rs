@@ -8,12 +8,15 @@ use roomcast_sqlite::SqliteStore;
 
 use crate::args::{RetentionChoice, StoreChoice};
 
-pub(crate) async fn open(
-    choice: &StoreChoice,
-    retention: RetentionChoice,
-) -> Result<Arc<dyn MessageStore>, StoreError> {
+/// The store, and the same as what it is, for what MongoDB has besides.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn MessageStore>,
+    pub(crate) mongo: Option<Arc<MongoStore>>,
+}
+
+pub(crate) async fn open(choice: &StoreChoice, retention: RetentionChoice) -> Result<Opened, StoreError> {
     let RetentionChoice { entries, age } = retention;
-    match choice {
+    let store: Arc<dyn MessageStore> = match choice {
         StoreChoice::Memory => {
             if age.is_some() {
                 return Err(StoreError::new(
@@ -22,29 +25,27 @@ pub(crate) async fn open(
                 ));
             }
             let entries = entries.map(|entries| usize::try_from(entries).unwrap_or(usize::MAX));
-            Ok(Arc::new(
-                entries.map_or_else(MemoryStore::new, MemoryStore::with_retention),
-            ))
+            Arc::new(entries.map_or_else(MemoryStore::new, MemoryStore::with_retention))
         }
         StoreChoice::Sqlite(path) => {
             let retention = roomcast_sqlite::Retention {
                 max_entries: entries,
                 max_age: age,
             };
-            Ok(Arc::new(SqliteStore::builder(path).retention(retention).open().await?))
+            Arc::new(SqliteStore::builder(path).retention(retention).open().await?)
         }
         StoreChoice::Mongo(uri) => {
             let retention = roomcast_mongo::Retention {
                 max_entries: entries,
                 max_age: age,
             };
-            Ok(Arc::new(
-                MongoStore::builder(uri)
-                    .retention(retention)
-                    .search(true)
-                    .connect()
-                    .await?,
-            ))
+            let store = MongoStore::builder(uri).retention(retention).search(true).connect();
+            let mongo = Arc::new(store.await?);
+            return Ok(Opened {
+                store: mongo.clone(),
+                mongo: Some(mongo),
+            });
         }
-    }
+    };
+    Ok(Opened { store, mongo: None })
 }
