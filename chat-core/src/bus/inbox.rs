@@ -59,6 +59,11 @@ impl Inbox {
             News::Kick { user } => {
                 engine.kick(&user);
             }
+            News::Knock { room } => {
+                if let Some(log) = engine.room_in_use(&room) {
+                    log.is_knocked_at(heard.from);
+                }
+            }
             News::Presence { room, tell } => engine.presence.heard(heard.from, &room, &tell),
             News::PresenceAsked { room, lasts, at_once } => {
                 if let Some(log) = engine.room_in_use(&room) {

@@ -77,6 +77,11 @@ impl Link {
         }
     }
 
+    /// Asks others who write the room for a turn. All of them: who writes needs no members.
+    pub(crate) fn knock(&self, room: &RoomId) {
+        self.publish(&Notice::knock(self.node, room));
+    }
+
     /// Tells who is in a room here.
     pub(crate) fn tell(&self, room: &RoomId, tell: &Tell) {
         self.publish(&Notice::tell(self.node, room, tell));

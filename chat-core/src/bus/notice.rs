@@ -107,14 +107,17 @@ impl Notice {
 
     /// This user's connections are to be closed, on all nodes.
     pub(crate) fn kick(from: MessageId, user: &UserId) -> Self {
+        Self::to_all(from, WrittenKind::Kick { user })
+    }
+
+    /// This hub asks for a turn in writing the room.
+    pub(crate) fn knock(from: MessageId, room: &RoomId) -> Self {
+        Self::to_all(from, WrittenKind::Knock { room })
+    }
+
+    fn to_all(from: MessageId, kind: WrittenKind<'_>) -> Self {
         let mut out = Vec::new();
-        line(
-            &mut out,
-            &Written {
-                from,
-                kind: WrittenKind::Kick { user },
-            },
-        );
+        line(&mut out, &Written { from, kind });
         Self {
             room: None,
             committed: false,
@@ -147,6 +150,9 @@ enum WrittenKind<'a> {
     Kick {
         user: &'a UserId,
     },
+    Knock {
+        room: &'a RoomId,
+    },
 }
 
 /// What a notice says.
@@ -169,6 +175,8 @@ pub(crate) enum News {
     },
     /// The user's connections are to be closed.
     Kick { user: UserId },
+    /// The hub has lost a race for the next place in a room's log, and asks for a turn.
+    Knock { room: RoomId },
     /// Who is in a room there.
     Presence { room: RoomId, tell: Tell },
     /// For so long the hub wants to know who is in a room, and perhaps at once.
@@ -209,6 +217,9 @@ impl Heard {
             Kick {
                 user: UserId,
             },
+            Knock {
+                room: RoomId,
+            },
             Presence(ReadTell),
             #[serde(rename = "presence?")]
             PresenceAsked(ReadAsk),
@@ -221,6 +232,7 @@ impl Heard {
         let news = match serde_json::from_slice(first)? {
             Kind::Unknown => News::Unknown,
             Kind::Kick { user } => News::Kick { user },
+            Kind::Knock { room } => News::Knock { room },
             Kind::Presence(head) => head.news(lines)?,
             Kind::PresenceAsked(ask) => ask.news(),
             Kind::Committed { room, epoch, head } => {

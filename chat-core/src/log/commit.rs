@@ -4,6 +4,10 @@
 //! written again: each entry has an id that no other has, and the store takes a batch only at the head that was
 //! read, so a late success of the first try makes the second one fail, and is found.
 
+mod turns;
+
+pub(super) use turns::Turn;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -23,10 +27,6 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause after another writer took the place, to begin with; doubled with each further loss.
-const LOST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_LOST_PAUSE: Duration = Duration::from_millis(256);
-
 /// Starts the room's committer, which ends when nothing is left to commit.
 pub(super) fn start(room: RoomLease) {
     let committer = Committer {
@@ -39,6 +39,7 @@ pub(super) fn start(room: RoomLease) {
         late: false,
         pause: FIRST_PAUSE,
         losses: 0,
+        knocked: None,
         finished: false,
         room,
     };
@@ -79,6 +80,8 @@ struct Committer {
     pause: Duration,
     /// Races lost to other writers in a row.
     losses: u32,
+    /// When other writers were last asked for a turn.
+    knocked: Option<Instant>,
     finished: bool,
 }
 
@@ -152,6 +155,9 @@ impl Committer {
     }
 
     async fn step(&mut self) -> Result<(), StoreError> {
+        if let Some(turn) = self.turn_of_others() {
+            Box::pin(self.give_way(turn)).await;
+        }
         if self.doubt || self.late {
             Box::pin(self.read_missed()).await?;
             self.doubt = false;
@@ -190,6 +196,7 @@ impl Committer {
             }
         };
         let took = began.elapsed();
+        log.state.lock().took = took;
         let (head, outcomes) = (appended.head, appended.outcomes.len());
         if outcomes == 0 && head == expected {
             return Err(StoreError::new(
@@ -349,19 +356,6 @@ impl Committer {
         let pause = tokio::time::sleep(self.pause);
         meanwhile(&log, &mut self.waiting, pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-    }
-
-    /// Steps aside for a moment, so that of several writers each gets its turn.
-    async fn lost(&mut self) {
-        let longest = LOST_PAUSE
-            .saturating_mul(1 << self.losses.min(10))
-            .min(LONGEST_LOST_PAUSE);
-        self.losses = self.losses.saturating_add(1);
-        // Chance comes from the ids, so that runs can be repeated.
-        let chance = self.entries.first().map_or(0, |entry| entry.id.as_u128() as u32);
-        let pause = longest.mul_f64(f64::from(chance.wrapping_mul(self.losses | 1)) / f64::from(u32::MAX));
-        let log = self.room.log().clone();
-        meanwhile(&log, &mut self.waiting, tokio::time::sleep(pause)).await;
     }
 
     /// Drops what has waited for too long; its senders are told. If some of it is stored all the same, it is found in

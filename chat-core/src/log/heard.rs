@@ -8,7 +8,7 @@ use super::state::LogState;
 use super::{Origin, RoomLog};
 use crate::bugs::bug;
 use crate::engine::Chain;
-use crate::{Entry, Epoch, QueueLimit, metrics, weight};
+use crate::{Entry, Epoch, MessageId, QueueLimit, metrics, weight};
 
 /// How long what is missing before an entry may still come by the bus, where two hubs' notices overtake each other, before it is
 /// read from the store.
@@ -125,7 +125,9 @@ impl RoomLog {
             if state.members.is_empty() {
                 return;
             }
-            state.hear(head, entries, limit)
+            let ready = state.hear(head, entries, limit);
+            state.others += u64::from(!ready.is_empty());
+            ready
         };
         if !ready.is_empty() {
             // What doesn't fit, because others have entered some meanwhile, is read.
@@ -141,6 +143,11 @@ impl RoomLog {
             state.heard.head = state.heard.head.max(head);
         }
         self.repair_if_behind(PATIENCE);
+    }
+
+    /// Another hub lost a race for the next place, and asks for a turn.
+    pub(crate) fn is_knocked_at(&self, from: MessageId) {
+        self.state.lock().knock(from);
     }
 
     /// Has the head compared with the store's.

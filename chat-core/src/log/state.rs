@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::commit::Turn;
 use super::heard::Heard;
 use super::submission::Submission;
 use super::tail::{Batch, Frame, Tail};
@@ -53,6 +55,12 @@ pub(crate) struct LogState {
     pub(crate) compared: Option<Instant>,
     /// What other hubs have told.
     pub(super) heard: Heard,
+    /// Which other hubs ask for a turn in writing.
+    pub(super) knocks: Option<Turn>,
+    /// How many commits of others were seen.
+    pub(super) others: u64,
+    /// How long the last append took.
+    pub(super) took: Duration,
     /// How many wait for a place in the queue.
     pub(crate) waiting: usize,
     /// Whether the room can't go on, since the store contradicts what was told to members.
@@ -100,6 +108,9 @@ impl LogState {
             committing: false,
             compared: None,
             heard: Heard::default(),
+            knocks: None,
+            others: 0,
+            took: Duration::ZERO,
             waiting: 0,
             broken: false,
         }
