@@ -27,7 +27,7 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
         run(cargo()
             .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
             .envs(mongod.map(|path| ("MONGOD", path)))
-            .envs(nats.map(|path| (NATS_SERVER.variable, path)))
+            .envs(nats.as_deref().map(|path| (NATS_SERVER.variable, path)))
             .current_dir(&workspace.root))
     });
 
@@ -59,7 +59,7 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
     });
     let python = tests.join("python");
     report.part("Python clients", || {
-        python_clients(workspace, &python, server()?, mongod)
+        python_clients(workspace, &python, server()?, mongod, nats.as_deref())
     });
 }
 
@@ -98,7 +98,13 @@ fn page(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&mon
         .env("CHROMIUM", chromium))
 }
 
-fn python_clients(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&Path>) -> Outcome {
+fn python_clients(
+    workspace: &Workspace,
+    folder: &Path,
+    server: &Path,
+    mongod: Option<&Path>,
+    nats: Option<&Path>,
+) -> Outcome {
     let tests: Vec<PathBuf> = files(folder)
         .into_iter()
         .filter(|path| {
@@ -117,7 +123,8 @@ fn python_clients(workspace: &Workspace, folder: &Path, server: &Path, mongod: O
             .arg(&test)
             .current_dir(folder)
             .env("CHAT_SERVER", server)
-            .envs(mongod.map(|path| ("MONGOD", path))));
+            .envs(mongod.map(|path| ("MONGOD", path)))
+            .envs(nats.map(|path| (NATS_SERVER.variable, path))));
         failed.extend(outcome.err());
     }
     if failed.is_empty() {

@@ -223,40 +223,5 @@ class Stopping(TestCase):
         server.process = None
 
 
-class Buses(TestCase):
-    async def test_a_bus_that_is_away_is_told_and_keeps_nobody_out(self):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        with Server("--bus", f"nats://ann:secret@127.0.0.1:{port}") as server:
-            status, body = await server.http("GET", "/readyz")
-            self.assertEqual((status, body["ready"], body["store"]), (200, True, "ok"))
-            self.assertIn("no connection to NATS", body["bus"])
-            self.assertNotIn("secret", body["bus"])
-            self.assertEqual((await server.http("GET", "/healthz"))[0], 200)
-            async with server.v1("r", "ann") as ann:
-                await receive(ann)
-                await server.http("POST", "/api/rooms/r/messages?user=bob", {"content": "hi"})
-                self.assertEqual((await receive(ann))["content"], "hi")
-            server.terminate()
-
-    async def test_without_a_bus_nothing_is_said_of_one(self):
-        with Server() as server:
-            status, body = await server.http("GET", "/readyz")
-            self.assertEqual((status, body), (200, {"ready": True, "draining": False, "store": "ok", "bus": None}))
-            self.assertEqual(await server.http("GET", "/livez"), (200, {"status": "ok"}))
-
-    def test_a_bus_that_can_not_be_used_is_refused(self):
-        for bus, code, word in (
-            ("redis://127.0.0.1", 2, "nats://HOST:PORT"),
-            ("nats://127.0.0.1:port", 1, "invalid port"),
-            ("mongodb", 1, "needs a store mongodb://"),
-        ):
-            server = self.new_server("--bus", bus)
-            self.addCleanup(server.close)
-            found, _, said = server.fail()
-            self.assertEqual(found, code, said)
-            self.assertIn(word, said)
-
-
 if __name__ == "__main__":
     unittest.main()

@@ -144,7 +144,7 @@ class HttpApi(TestCase):
             self.assertEqual(await self.ask("/api/rooms?limit=1"), {"rooms": rooms[:1], "more": True})
             self.assertEqual(await self.ask("/api/rooms?after=a&limit=1"), {"rooms": rooms[1:], "more": False})
             users = [{"id": "ann", "name": "ann"}, {"id": "ben", "name": "ben"}]
-            self.assertEqual(await self.ask("/api/rooms/b/members"), {"users": users})
+            self.assertEqual(await self.ask("/api/rooms/b/members"), {"online": 2, "users": users, "more": False})
             self.assertEqual(await self.server.metric("roomcast_connections"), 3)
             self.assertEqual(await self.server.metric("roomcast_entries_committed_total"), 1)
         self.assertEqual(await self.ask("/healthz"), {"status": "ok"})
