@@ -8,6 +8,7 @@ mod real {
     pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize};
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use tokio::time::sleep as pause;
 
     /// A type that loom knows nothing of: its tests take each use of it for one step.
     pub(crate) type Seen<T> = T;
@@ -25,6 +26,9 @@ mod checked {
 
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize};
+
+    /// Time stands still in these tests: a pause is over at once, and any other thread may come first.
+    pub(crate) async fn pause(_: std::time::Duration) {}
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

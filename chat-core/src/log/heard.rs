@@ -8,7 +8,7 @@ use super::state::LogState;
 use super::{Origin, RoomLog};
 use crate::bugs::bug;
 use crate::engine::Chain;
-use crate::{Entry, Epoch, MessageId, QueueLimit, metrics, weight};
+use crate::{Entry, Epoch, MessageId, QueueLimit, metrics, sync, weight};
 
 /// How long what is missing before an entry may still come by the bus, where two hubs' notices overtake each other, before it is
 /// read from the store.
@@ -181,7 +181,7 @@ impl RoomLog {
     async fn repair(&self, patience: Duration) {
         let mut pause = patience;
         loop {
-            tokio::time::sleep(pause).await;
+            sync::pause(pause).await;
             if !self.state.lock().goes_on_repairing() {
                 return;
             }

@@ -38,7 +38,7 @@ fn what_is_told_while_the_store_is_read_is_read_as_well() {
             protocol: Protocol::V1,
             outbox: Outbox::new(Limits::default().send_queue),
         };
-        lease.log().state.lock().attach(Arc::new(session), 0).unwrap();
+        lease.log().state.lock().attach(Arc::new(session), 0, false).unwrap();
         let others = [1, 2].map(|n| {
             let log = lease.log().clone();
             thread(move || {
@@ -68,6 +68,6 @@ mod it_can_fail {
 
     #[test]
     fn nobody_reads_a_second_time() {
-        finds(Bug::RepairsOnce, TEST, "is");
+        finds(Bug::RepairsOnce, TEST, "something that was told is not here");
     }
 }
