@@ -30,15 +30,19 @@ class OnNats(TestCase):
         for server in self.servers:
             self.open.enter_context(server)
 
+    async def on_the_bus(self):
+        """Waits until all are: what is asked before is only heard when it is asked again."""
+        for server in self.servers:
+            async with asyncio.timeout(10):
+                while (await server.http("GET", "/readyz"))[1]["bus"] != "ok":
+                    await asyncio.sleep(0.05)
+
     async def test_what_one_server_stores_is_seen_on_the_other(self):
         one, other = self.servers
         async with one.v1("r", "ann") as ann, other.v1("r", "ben") as ben:
             await receive(ann)
             await receive(ben)
-            for server in self.servers:
-                async with asyncio.timeout(10):
-                    while (await server.http("GET", "/readyz"))[1]["bus"] != "ok":
-                        await asyncio.sleep(0.05)
+            await self.on_the_bus()
             for n in range(10):
                 content, server = f"message {n}", self.servers[n % 2]
                 status, ack = await server.http("POST", f"{ROOM}/messages?user=cem", {"content": content})
@@ -54,6 +58,7 @@ class OnNats(TestCase):
         async with one.v1("r", "ann") as ann, other.v1("r", "ben") as ben:
             await receive(ann)
             await receive(ben)
+            await self.on_the_bus()
             users = [{"id": name, "name": name} for name in ("ann", "ben")]
             for server in self.servers:
                 async with asyncio.timeout(10):
