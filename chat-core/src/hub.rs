@@ -266,6 +266,8 @@ impl Hub {
     /// Whether notices get through to other hubs now, as far as is known here; `None` without a [bus](HubBuilder::bus). While
     /// they don't, members see what other hubs store late, but see it.
     pub async fn bus_health(&self) -> Option<Result<(), BusError>> {
+        // Else a hub that nobody has come to yet would listen to nobody.
+        self.engine().begin();
         match &self.engine().bus {
             Some(link) => Some(link.bus.health().await),
             None => None,

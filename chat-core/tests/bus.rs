@@ -74,6 +74,14 @@ async fn a_member_hears_at_once_what_another_node_stored() {
     assert_eq!(ann.frame().await["t"], "delete");
 }
 
+/// A bus may be well only while it is run, and who sends clients may wait for that.
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_asked_for_its_bus_runs_it() {
+    let (_store, [(hub, bus), _]) = by_hand();
+    hub.bus_health().await.expect("there is a bus").unwrap();
+    within(1, "the bus runs", bus.inbox()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn rooms_are_watched_while_they_have_members() {
     let (_store, [(hub, bus), _]) = by_hand();
