@@ -41,13 +41,13 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(PageAfterKick), 300, &[REASONS]),
     (Engine(SearchUnasked), 100, &[VERBS]),
     (Engine(NoticeGapIgnored), 100, &[GAP, RESUME]),
-    (Engine(ToldHeadTrusted), 100, &[GAP, SETTLES]),
-    (Engine(WatchUncompared), 300, &[NEWS]),
+    (Engine(ToldHeadTrusted), 100, &[GAP, RESUME, SETTLES]),
+    (Engine(WatchUncompared), 2000, &[NEWS]),
     (Engine(MissedIgnored), 300, &[NEWS]),
     (Engine(EntriesUntold), 100, &[NEWS]),
     (Engine(KickUntold), 100, &[NEWS]),
     (Engine(EarlyUnbounded), 100, &[BOUNDED]),
-    (Engine(RepairsOnce), 100, &[NEWS]),
+    (Engine(RepairsOnce), 300, &[NEWS]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.
