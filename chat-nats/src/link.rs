@@ -36,6 +36,9 @@ pub(crate) const WITHIN: usize = 64;
 /// How long it may take to send what waits and to let go, once the bus is closed.
 pub(crate) const CLOSING: Duration = Duration::from_secs(2);
 
+/// How long until other hubs have a connection again as well, once this one has.
+const OTHERS: Duration = Duration::from_secs(3);
+
 /// How long a watch waits for the server at most.
 const WATCHING: Duration = Duration::from_secs(1);
 
@@ -230,14 +233,30 @@ impl Link {
         // While there was no connection, others may have told what wasn't heard.
         shared.missed();
         let sent = Mutex::new(Sent::new());
+        // Nothing makes up for a kick that the others miss, and after an outage they come back at other moments than this one.
+        let held = Mutex::new(shared.outgoing.take_for_all());
+        let release = async {
+            tokio::select! {
+                () = sleep(OTHERS) => {}
+                () = shared.closing.cancelled() => {}
+            }
+            for notice in std::mem::take(&mut *held.lock()) {
+                shared.outgoing.push(notice);
+            }
+            std::future::pending().await
+        };
         let end = tokio::select! {
             biased;
             end = self.receive(&client, signals, info.cluster.is_some(), &mut streams, &mut rooms) => end,
+            end = release => end,
             end = send(&client, &shared, &sent) => end,
             end = make_sure(&client, &shared, &sent) => end,
         };
         if matches!(end, End::Lost) {
             *shared.state.lock() = State::Down("the connection is lost".to_owned());
+            for notice in held.into_inner() {
+                shared.outgoing.push(notice);
+            }
             shared.outgoing.put_back(sent.into_inner().all());
         }
         self.let_go(client, streams).await;

@@ -131,6 +131,22 @@ impl Outgoing {
         *waiting = again;
     }
 
+    /// Takes out what is for all hubs.
+    pub(crate) fn take_for_all(&self) -> Vec<Notice> {
+        let mut waiting = self.waiting.lock();
+        let mut rest = Notices::new(WAITING);
+        let mut for_all = Vec::new();
+        while let Some(notice) = waiting.pop() {
+            if notice.room().is_none() {
+                for_all.push(notice);
+            } else {
+                rest.push(notice);
+            }
+        }
+        *waiting = rest;
+        for_all
+    }
+
     /// The next notice, when there is one. Cancel safe.
     pub(crate) async fn next(&self) -> Notice {
         loop {
