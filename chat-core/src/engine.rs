@@ -215,6 +215,11 @@ impl Engine {
         self.rooms.lock().get(id).cloned()
     }
 
+    /// Whether anybody is in the room, on this node.
+    pub(crate) fn has_members(&self, id: &RoomId) -> bool {
+        self.room_in_use(id).is_some_and(|log| log.member_count() > 0)
+    }
+
     /// The rooms in use. In one order, so that runs can be repeated.
     pub(crate) fn rooms(&self) -> Vec<Arc<RoomLog>> {
         let mut rooms: Vec<_> = self.rooms.lock().values().cloned().collect();

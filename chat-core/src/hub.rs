@@ -339,12 +339,11 @@ impl Hub {
         }
         let tasks_left = engine.tasks.len();
         engine.stopped.cancel();
+        let left = || deadline.saturating_sub(began.elapsed()).max(CUT);
         if let Some(link) = &engine.bus {
-            let left = deadline.saturating_sub(began.elapsed()).max(CUT);
-            let _ = tokio::time::timeout(left, link.bus.close()).await;
+            let _ = tokio::time::timeout(left(), link.bus.close()).await;
         }
-        let left = deadline.saturating_sub(began.elapsed()).max(CUT);
-        let store = match tokio::time::timeout(left, engine.store.close()).await {
+        let store = match tokio::time::timeout(left(), engine.store.close()).await {
             Ok(closed) => closed.err(),
             Err(_) => Some(StoreError::new(
                 StoreErrorKind::Unavailable,

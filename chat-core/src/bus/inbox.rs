@@ -77,8 +77,7 @@ impl Inbox {
     /// Whether a hub's room would hear of commits: for a bus that sees what the store writes, to pass over the rest.
     #[must_use]
     pub fn wants(&self, room: &RoomId) -> bool {
-        let log = self.engine.upgrade().and_then(|engine| engine.room_in_use(room));
-        log.is_some_and(|log| log.member_count() > 0)
+        self.engine.upgrade().is_some_and(|engine| engine.has_members(room))
     }
 
     /// Entries that a bus saw in the store itself, in order and without holes; those that were seen before are passed

@@ -141,7 +141,10 @@ async fn watch(engine: &Engine, link: &Link) {
             }
         }
         if !gone.is_empty() {
-            link.watched.lock().retain(|room| !gone.contains(room));
+            {
+                let mut watched = link.watched.lock();
+                gone.iter().for_each(|room| drop(watched.take(room)));
+            }
             link.bus.unwatch(&gone);
         }
         if !come.is_empty() {
@@ -161,5 +164,5 @@ async fn watch(engine: &Engine, link: &Link) {
 
 /// Whether notices about the room are wanted.
 fn has_interest(engine: &Engine, room: &RoomId) -> bool {
-    engine.room_in_use(room).is_some_and(|log| log.member_count() > 0) || engine.presence.is_watched(room)
+    engine.has_members(room) || engine.presence.is_watched(room)
 }

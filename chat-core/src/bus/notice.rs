@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::presence::{ReadAsk, ReadTell};
+use super::presence::{ReadAsk, ReadTell, WrittenAsk, WrittenTell};
 use crate::log::Frame;
 use crate::presence::Tell;
 use crate::{Deletion, Edit, Entry, Epoch, MAX_SEQ, Message, MessageId, RoomId, Timestamp, User, UserId};
@@ -96,30 +96,23 @@ impl Notice {
         }
     }
 
-    /// One that is about a room, and of no commit.
-    pub(super) fn of_room(room: &RoomId, bytes: Vec<u8>) -> Self {
-        Self {
-            room: Some(room.clone()),
-            committed: false,
-            bytes: bytes.into(),
-        }
-    }
-
     /// This user's connections are to be closed, on all nodes.
     pub(crate) fn kick(from: MessageId, user: &UserId) -> Self {
-        Self::to_all(from, WrittenKind::Kick { user })
+        Self::of_no_commit(from, None, WrittenKind::Kick { user }, &[])
     }
 
     /// This hub asks for a turn in writing the room.
     pub(crate) fn knock(from: MessageId, room: &RoomId) -> Self {
-        Self::to_all(from, WrittenKind::Knock { room })
+        Self::of_no_commit(from, None, WrittenKind::Knock { room }, &[])
     }
 
-    fn to_all(from: MessageId, kind: WrittenKind<'_>) -> Self {
-        let mut out = Vec::new();
+    /// To those who watch the room, or to all; with the lines below its head.
+    pub(super) fn of_no_commit(from: MessageId, room: Option<&RoomId>, kind: WrittenKind<'_>, below: &[u8]) -> Self {
+        let mut out = Vec::with_capacity(256 + below.len());
         line(&mut out, &Written { from, kind });
+        out.extend_from_slice(below);
         Self {
-            room: None,
+            room: room.cloned(),
             committed: false,
             bytes: out.into(),
         }
@@ -141,7 +134,7 @@ struct Written<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
-enum WrittenKind<'a> {
+pub(super) enum WrittenKind<'a> {
     Committed {
         room: &'a RoomId,
         epoch: &'a Epoch,
@@ -153,6 +146,9 @@ enum WrittenKind<'a> {
     Knock {
         room: &'a RoomId,
     },
+    Presence(WrittenTell<'a>),
+    #[serde(rename = "presence?")]
+    PresenceAsked(WrittenAsk<'a>),
 }
 
 /// What a notice says.
@@ -203,8 +199,10 @@ pub(crate) enum NoNotice {
 impl Heard {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, NoNotice> {
         #[derive(Deserialize)]
-        struct From {
+        struct Head {
             from: MessageId,
+            #[serde(flatten)]
+            kind: Kind,
         }
         #[derive(Deserialize)]
         #[serde(tag = "t", rename_all = "lowercase")]
@@ -228,8 +226,8 @@ impl Heard {
         }
         let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let first = lines.next().unwrap_or_default();
-        let From { from } = serde_json::from_slice(first)?;
-        let news = match serde_json::from_slice(first)? {
+        let Head { from, kind } = serde_json::from_slice(first)?;
+        let news = match kind {
             Kind::Unknown => News::Unknown,
             Kind::Kick { user } => News::Kick { user },
             Kind::Knock { room } => News::Knock { room },
@@ -257,16 +255,12 @@ impl Heard {
 pub(super) fn are_dense(entries: &[Entry], head: u64) -> bool {
     let Some(first) = entries.first() else { return true };
     let first = first.seq();
+    let is_before = |target, entry: &Entry| target > 0 && target < entry.seq();
     first > 0
+        && entries.iter().map(Entry::seq).eq((first..=head).take(entries.len()))
         && entries
             .iter()
-            .zip(first..=head)
-            .filter(|(entry, seq)| entry.seq() == *seq)
-            .count()
-            == entries.len()
-        && entries
-            .iter()
-            .all(|entry| entry.target().is_none_or(|target| target > 0 && target < entry.seq()))
+            .all(|entry| entry.target().is_none_or(|target| is_before(target, entry)))
 }
 
 fn read_entry(line: &[u8], room: &RoomId) -> Result<Entry, NoNotice> {

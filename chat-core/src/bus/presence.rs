@@ -7,41 +7,49 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Notice;
-use super::notice::{News, NoNotice, line};
+use super::notice::{News, NoNotice, WrittenKind, line};
 use crate::presence::{Span, Tell};
 use crate::{MessageId, RoomId, User, UserId};
+
+/// The head of what a hub tells, as it is written.
+#[derive(Serialize)]
+pub(super) struct WrittenTell<'a> {
+    room: &'a RoomId,
+    no: u64,
+    online: usize,
+    for_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span: Option<WrittenSpan<'a>>,
+}
+
+#[derive(Serialize)]
+struct WrittenSpan<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a UserId>,
+}
+
+/// A user that is named, as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum WrittenNamed<'a> {
+    Here(&'a User),
+    Left(&'a UserId),
+}
+
+/// That a hub asks, as it is written.
+#[derive(Serialize)]
+pub(super) struct WrittenAsk<'a> {
+    room: &'a RoomId,
+    for_ms: u64,
+    now: bool,
+}
 
 impl Notice {
     /// Who is in the room on this hub.
     pub(crate) fn tell(from: MessageId, room: &RoomId, tell: &Tell) -> Self {
-        #[derive(Serialize)]
-        struct Head<'a> {
-            from: MessageId,
-            t: &'static str,
-            room: &'a RoomId,
-            no: u64,
-            online: usize,
-            for_ms: u64,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            span: Option<WrittenSpan<'a>>,
-        }
-        #[derive(Serialize)]
-        struct WrittenSpan<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            after: Option<&'a UserId>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            to: Option<&'a UserId>,
-        }
-        #[derive(Serialize)]
-        #[serde(rename_all = "lowercase")]
-        enum Named<'a> {
-            Here(&'a User),
-            Left(&'a UserId),
-        }
-        let mut out = Vec::with_capacity(256 + 96 * (tell.here.len() + tell.left.len()));
-        let head = Head {
-            from,
-            t: "presence",
+        let head = WrittenTell {
             room,
             no: tell.no,
             online: tell.online,
@@ -51,32 +59,21 @@ impl Notice {
                 to: span.to.as_ref(),
             }),
         };
-        line(&mut out, &head);
-        tell.here.iter().for_each(|user| line(&mut out, &Named::Here(user)));
-        tell.left.iter().for_each(|id| line(&mut out, &Named::Left(id)));
-        Self::of_room(room, out)
+        let mut below = Vec::with_capacity(96 * (tell.here.len() + tell.left.len()));
+        let here = tell.here.iter().map(WrittenNamed::Here);
+        let left = tell.left.iter().map(WrittenNamed::Left);
+        here.chain(left).for_each(|named| line(&mut below, &named));
+        Self::of_no_commit(from, Some(room), WrittenKind::Presence(head), &below)
     }
 
     /// For so long this hub wants to know who is in the room, and perhaps at once.
     pub(crate) fn ask(from: MessageId, room: &RoomId, lasts: Duration, at_once: bool) -> Self {
-        #[derive(Serialize)]
-        struct Ask<'a> {
-            from: MessageId,
-            t: &'static str,
-            room: &'a RoomId,
-            for_ms: u64,
-            now: bool,
-        }
-        let ask = Ask {
-            from,
-            t: "presence?",
+        let ask = WrittenAsk {
             room,
             for_ms: whole_millis(lasts),
             now: at_once,
         };
-        let mut out = Vec::new();
-        line(&mut out, &ask);
-        Self::of_room(room, out)
+        Self::of_no_commit(from, Some(room), WrittenKind::PresenceAsked(ask), &[])
     }
 }
 

@@ -6,13 +6,13 @@
 
 mod turns;
 
-pub(super) use turns::Turn;
-
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub(super) use turns::Turn;
 
 use super::submission::{Receipt, Sender, Submission, nonce_conflict, subject, unavailable};
 use super::{Origin, RoomLog};
@@ -196,7 +196,9 @@ impl Committer {
             }
         };
         let took = began.elapsed();
-        log.state.lock().took = took;
+        if log.engine.bus.is_some() {
+            log.state.lock().took = took;
+        }
         let (head, outcomes) = (appended.head, appended.outcomes.len());
         if outcomes == 0 && head == expected {
             return Err(StoreError::new(

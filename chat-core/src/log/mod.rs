@@ -471,22 +471,22 @@ impl RoomLease {
     pub(crate) async fn submit(&self, mut submission: Submission) {
         let log = self.log();
         let limit = log.engine.limits.commit_queue;
-        let mut turn: Option<Turn<'_>> = None;
+        let mut waiter: Option<Waiter<'_>> = None;
         loop {
             let mut space = pin!(log.space.notified());
             space.as_mut().enable();
             let offered = {
                 let mut state = log.state.lock();
-                let others = state.waiting > usize::from(turn.is_some());
+                let others = state.waiting > usize::from(waiter.is_some());
                 // Who comes later waits behind those who wait already.
-                let offered = if turn.is_some() || !others || state.broken {
+                let offered = if waiter.is_some() || !others || state.broken {
                     state.offer(submission, limit)
                 } else {
                     Offered::Full(submission)
                 };
-                if turn.is_none() && matches!(offered, Offered::Full(_)) {
+                if waiter.is_none() && matches!(offered, Offered::Full(_)) {
                     state.waiting += 1;
-                    turn = Some(Turn(log));
+                    waiter = Some(Waiter(log));
                 }
                 if others && matches!(offered, Offered::Queued | Offered::StartCommitter) {
                     log.space.notify_one(); // There may be a place for the next as well.
@@ -511,9 +511,9 @@ impl RoomLease {
 }
 
 /// One who waits for a place in the queue.
-struct Turn<'a>(&'a RoomLog);
+struct Waiter<'a>(&'a RoomLog);
 
-impl Drop for Turn<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.state.lock().waiting -= 1;
     }

@@ -49,6 +49,7 @@ impl Committer {
     /// Whose turn it is, if others have knocked and this one isn't waiting for a turn itself.
     pub(super) fn turn_of_others(&self) -> Option<Turn> {
         let log = self.room.log();
+        log.engine.bus.as_ref()?;
         let turn = log.state.lock().knocks.take()?;
         (self.losses == 0 && !log.engine.draining.is_cancelled()).then_some(turn)
     }
