@@ -1,11 +1,14 @@
 //! The way from a sender to the committer in every order in which they can meet. The committer is the real one, on the store in
 //! memory; a committer is run by the thread that started it.
 
+use std::pin::pin;
 use std::task::Poll;
 
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::MessageId;
+use crate::engine::RoomLease;
 use crate::engine::interleavings::{engine, opened};
 use crate::sync::interleavings::{block_on, check, run, thread};
 use crate::{Change, Limits, NewEntry, Timestamp, User};
