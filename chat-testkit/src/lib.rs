@@ -68,6 +68,7 @@
 
 pub mod bus;
 mod harness;
+mod runtime;
 pub mod store;
 
 pub use async_trait::async_trait;

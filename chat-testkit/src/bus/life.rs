@@ -1,19 +1,15 @@
 //! Kicks, and how hubs and buses begin and end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use roomcast_core::{
-    Appended, Bus as _, Epoch, HistoryPage, HistoryRange, Hub, LogPage, Message, MessageId, MessageStore, NewEntry,
-    Nonce, OpenPolicy, PageLimit, RoomHead, RoomId, RoomInfo, Sent, StoreError, UserId,
-};
+use roomcast_core::{Bus as _, Hub, OpenPolicy};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::*;
 use super::harness::{BusHarness, Node};
 use super::member::{Member, SOON};
+use super::shared::SharedStore;
 
 /// The code of the close frame of who was kicked.
 const KICKED: u16 = 4503;
@@ -58,7 +54,7 @@ pub async fn a_kick_may_be_the_first_thing(harness: &dyn BusHarness) {
 pub async fn a_stopping_hub_still_tells(harness: &dyn BusHarness) {
     let one = hub(harness).await;
     let Node { store, bus } = harness.node().await;
-    let slow = Slow(store);
+    let slow = SharedStore::slow(store, APPENDING);
     let two = Hub::builder(slow, OpenPolicy).bus(bus).build().unwrap();
     let room = room("r");
     let mut ann = Member::join(&one, "ann", &room).await;
@@ -73,55 +69,8 @@ pub async fn a_stopping_hub_still_tells(harness: &dyn BusHarness) {
     stop([one]).await;
 }
 
-/// How long a [`Slow`] store takes for each append.
+/// How long the store of a hub that stops takes for each append.
 const APPENDING: Duration = Duration::from_millis(400);
-
-/// A store whose appends take their time.
-struct Slow(Arc<dyn MessageStore>);
-
-#[async_trait]
-impl MessageStore for Slow {
-    async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
-        self.0.room(room).await
-    }
-
-    async fn create_room(&self, room: &RoomId, epoch: Epoch) -> Result<RoomHead, StoreError> {
-        self.0.create_room(room, epoch).await
-    }
-
-    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomInfo>, StoreError> {
-        self.0.rooms(after, limit).await
-    }
-
-    async fn append(&self, room: &RoomId, expected: u64, entries: &[NewEntry]) -> Result<Appended, StoreError> {
-        sleep(APPENDING).await;
-        self.0.append(room, expected, entries).await
-    }
-
-    async fn log(&self, room: &RoomId, after: u64, limit: PageLimit) -> Result<LogPage, StoreError> {
-        self.0.log(room, after, limit).await
-    }
-
-    async fn history(&self, room: &RoomId, range: HistoryRange, limit: usize) -> Result<HistoryPage, StoreError> {
-        self.0.history(room, range, limit).await
-    }
-
-    async fn message(&self, room: &RoomId, id: MessageId) -> Result<Option<Message>, StoreError> {
-        self.0.message(room, id).await
-    }
-
-    async fn sent(&self, room: &RoomId, user: &UserId, nonce: &Nonce) -> Result<Option<Sent>, StoreError> {
-        self.0.sent(room, user, nonce).await
-    }
-
-    async fn health(&self) -> Result<(), StoreError> {
-        self.0.health().await
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.0.close().await
-    }
-}
 
 /// A bus over which notices get through says so.
 pub async fn an_open_bus_is_healthy(harness: &dyn BusHarness) {
