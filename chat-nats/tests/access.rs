@@ -128,20 +128,20 @@ async fn tls_is_checked() {
         &path("server.key"),
     ]);
     let (tls, plain) = (
-        format!("tls://localhost:{}", server.port),
-        format!("nats://localhost:{}", server.port),
+        format!("tls://localhost:{}", server.port()),
+        format!("nats://localhost:{}", server.port()),
     );
     works(|| NatsBus::builder(&tls).ca_file(path("ca.pem"))).await;
     // The server asks for TLS by itself.
     works(|| NatsBus::builder(&plain).ca_file(path("ca.pem"))).await;
     is_refused(NatsBus::builder(&tls).ca_file(path("other.pem")), "certificate").await;
     is_refused(NatsBus::builder(&tls), "certificate").await;
-    let another_name = format!("tls://127.0.0.1:{}", server.port);
+    let another_name = format!("tls://127.0.0.1:{}", server.port());
     is_refused(NatsBus::builder(another_name).ca_file(path("ca.pem")), "certificate").await;
     // A server that knows no TLS isn't spoken to without it.
     let plain = Server::start();
     is_refused(
-        NatsBus::builder(format!("tls://localhost:{}", plain.port)).ca_file(path("ca.pem")),
+        NatsBus::builder(format!("tls://localhost:{}", plain.port())).ca_file(path("ca.pem")),
         "",
     )
     .await;

@@ -4,8 +4,9 @@ mod common;
 
 use std::time::Duration;
 
+use chat_driver::supervised::free_port;
 use common::nodes::{Listener, complaint, healthy, hub_on, hub_that_compares, say};
-use common::server::{Server, free_port};
+use common::server::Server;
 use roomcast_core::{Hub, MemoryStore, User};
 use roomcast_nats::NatsBus;
 use roomcast_testkit::bus::SharedStore;

@@ -55,7 +55,7 @@ impl ReplicaSet {
     }
 
     pub(crate) fn uri(&self) -> String {
-        let addresses: Vec<String> = self.members.iter().map(Mongod::address).collect();
+        let addresses: Vec<String> = self.members.iter().map(|member| member.address()).collect();
         format!("mongodb://{}/?replicaSet={NAME}", addresses.join(","))
     }
 
