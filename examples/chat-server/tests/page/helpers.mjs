@@ -41,6 +41,7 @@ export class Server {
     assert.ok(process.env.CHAT_SERVER, "set CHAT_SERVER to the path of the built chat-server");
     const server = new Server();
     server.args = args;
+    server.contexts = [];
     server.port = await freePort();
     server.folder = mkdtempSync(join(tmpdir(), "chat-page-"));
     // A file, or a database of its own on the MongoDB server that is named.
@@ -77,7 +78,9 @@ export class Server {
     return ended;
   }
 
+  /** Pages go first: one that outlives its server rightly reports that it can't reach it. */
   async close() {
+    await Promise.all(this.contexts.map((context) => context.close()));
     if (this.child.exitCode === null && this.child.signalCode === null) await this.down("SIGKILL");
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -142,6 +145,7 @@ export class Browser {
   async person(t, server, name, options = {}) {
     const { room, ...rest } = options;
     const context = await this.chromium.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "UTC", ...rest });
+    server.contexts.push(context);
     context.setDefaultTimeout(PATIENCE_MS);
     await context.addInitScript(() => addEventListener("securitypolicyviolation", (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)));
     const person = new Person(server, name, context);
