@@ -1,13 +1,12 @@
 //! Doors for the micro-benchmarks, to parts that are private. Exists only with the feature `bench`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::log::{Frame, LogState};
-use crate::outbox::{Item, Outbox};
+use crate::outbox::{Item, Items, Outbox};
 use crate::session::Session;
 use crate::{Bytes, Entry, Limits, Message, Protocol, QueueLimit, User, wire};
 
@@ -33,7 +32,7 @@ pub fn decode_plain(text: &[u8]) -> bool {
 pub struct Crowd {
     room: LogState,
     members: Vec<Arc<Session>>,
-    taken: VecDeque<Item>,
+    taken: Items,
 }
 
 impl fmt::Debug for Crowd {
@@ -65,7 +64,7 @@ impl Crowd {
         Self {
             room,
             members,
-            taken: VecDeque::new(),
+            taken: Items::default(),
         }
     }
 
@@ -85,7 +84,7 @@ impl Crowd {
 #[derive(Debug)]
 pub struct Queue {
     outbox: Outbox,
-    taken: VecDeque<Item>,
+    taken: Items,
 }
 
 impl Queue {
@@ -94,7 +93,7 @@ impl Queue {
     pub fn new(limit: QueueLimit) -> Self {
         Self {
             outbox: Outbox::new(limit),
-            taken: VecDeque::new(),
+            taken: Items::default(),
         }
     }
 
@@ -107,7 +106,7 @@ impl Queue {
     }
 }
 
-fn take(outbox: &Outbox, into: &mut VecDeque<Item>) -> usize {
+fn take(outbox: &Outbox, into: &mut Items) -> usize {
     let _ = pin!(outbox.take(into, false)).poll(&mut Context::from_waker(Waker::noop()));
-    into.drain(..).count()
+    std::iter::from_fn(|| into.pop_front()).count()
 }

@@ -4,7 +4,6 @@
 //! batch that doesn't fit is not queued, and the room is told to leave this member to catch up from the log.
 //! A tokio channel would cost 800 bytes while idle, and can neither count bytes nor be drained at once.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +13,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use self::items::Items;
 use crate::bugs::bug;
 use crate::log::{Batch, MemberKey, RoomLog};
 use crate::sync::{AtomicU8, Mutex, MutexGuard};
 use crate::{CloseCode, QueueLimit};
-
-/// A queue that grew beyond this many items gives its memory back once it is drained.
-const KEPT_ITEMS: usize = 32;
 
 /// One thing to be sent, or to be known before what comes after it is sent.
 #[derive(Debug)]
@@ -92,7 +89,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Item>,
+    queue: Items,
     /// What batches take, in the queue and in the hands of the writer.
     live: Load,
     /// What the writer took last, subtracted when it comes again.
@@ -213,14 +210,12 @@ impl Outbox {
             Some(first) if !first.code.reconnect() || closing.code.reconnect() => return,
             _ => state.closing = Some(closing),
         }
-        let queue = std::mem::take(&mut state.queue);
-        let (dropped, kept): (VecDeque<_>, _) = queue.into_iter().partition(|item| {
-            matches!(
+        let dropped = state.queue.retain(|item| {
+            !matches!(
                 item,
                 Item::Batch { .. } | Item::Lagging { .. } | Item::Ping | Item::Presence
             )
         });
-        state.queue = kept;
         state.live = state.taken;
         self.reach(if closing.finish {
             Phase::Finishing
@@ -353,11 +348,9 @@ impl Outbox {
     /// Hands all that is queued to the writer, in order; `into` must be empty. What it took before counts as sent.
     /// With `wait`, or once the connection is closing, is ready only when there is something to do. A part of the connection's
     /// task. Cancel safe.
-    pub(crate) async fn take(&self, into: &mut VecDeque<Item>, wait: bool) -> Taken {
-        if into.capacity() > KEPT_ITEMS {
-            *into = VecDeque::new();
-        }
-        poll_fn(|_| {
+    pub(crate) fn take<'a>(&'a self, into: &'a mut Items, wait: bool) -> impl Future<Output = Taken> + 'a {
+        into.shrink();
+        poll_fn(move |_| {
             let mut state = self.state.lock();
             let held_back = state.sent();
             let taken = self.next(&mut state, into, wait);
@@ -367,10 +360,9 @@ impl Outbox {
             }
             taken
         })
-        .await
     }
 
-    fn next(&self, state: &mut State, into: &mut VecDeque<Item>, wait: bool) -> Poll<Taken> {
+    fn next(&self, state: &mut State, into: &mut Items, wait: bool) -> Poll<Taken> {
         if !state.queue.is_empty() {
             std::mem::swap(&mut state.queue, into);
             state.presence = false;
@@ -415,7 +407,7 @@ impl Outbox {
             items: state.queue.len(),
             ..Default::default()
         };
-        for item in &state.queue {
+        for item in state.queue.iter() {
             match item {
                 Item::Batch { batch, .. } => {
                     held.queued.0 += batch.frames().len();
@@ -440,6 +432,8 @@ fn wake(mut state: MutexGuard<'_, State>) {
         waker.wake();
     }
 }
+
+mod items;
 
 #[cfg(all(test, roomcast_loom))]
 pub(crate) mod interleavings;

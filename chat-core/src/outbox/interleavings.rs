@@ -44,8 +44,8 @@ struct Given {
 }
 
 impl Given {
-    fn take(&mut self, items: &mut VecDeque<Item>) {
-        for item in items.drain(..) {
+    fn take(&mut self, items: &mut Items) {
+        for item in std::mem::take(items) {
             match item {
                 Item::Batch { slot, batch } => {
                     let (last, lagging) = &mut self.rooms[slot as usize];
@@ -79,7 +79,7 @@ fn what_is_pushed_comes_in_order_or_the_room_lags() {
             move || outbox.push(Item::Reply(REPLY))
         });
         let mut given = Given::default();
-        let mut items = VecDeque::new();
+        let mut items = Items::default();
         let all = |given: &Given| given.replies == 1 && given.rooms.iter().all(|(last, lags)| *last == 2 || *lags);
         while !all(&given) {
             assert_eq!(block_on(alone(&outbox, outbox.take(&mut items, true))), Taken::Items);
@@ -121,7 +121,7 @@ fn a_closing_connection_answers_and_ends() {
             }
         });
         let mut given = Given::default();
-        let mut items = VecDeque::new();
+        let mut items = Items::default();
         while block_on(alone(&outbox, outbox.take(&mut items, true))) == Taken::Items {
             given.take(&mut items);
         }
@@ -158,9 +158,9 @@ fn a_hurried_connection_ends() {
                 });
             }
         });
-        let mut items = VecDeque::new();
+        let mut items = Items::default();
         while block_on(alone(&outbox, outbox.take(&mut items, true))) == Taken::Items {
-            items.clear();
+            drop(std::mem::take(&mut items));
         }
         hurried.join().unwrap();
         kicked.join().unwrap();
@@ -235,13 +235,13 @@ fn a_request_gets_its_place() {
             let outbox = outbox.clone();
             move || outbox.push_batch(0, &batch(1))
         });
-        let mut items = VecDeque::new();
+        let mut items = Items::default();
         block_on(async {
             let mut request = std::pin::pin!(outbox.capacity(1));
             let mut write = std::pin::pin!(async {
                 loop {
                     assert_eq!(outbox.take(&mut items, true).await, Taken::Items);
-                    items.clear();
+                    drop(std::mem::take(&mut items));
                 }
             });
             poll_fn(|cx| {

@@ -245,7 +245,7 @@ fn it_does_as_the_model(events: Vec<Event>) {
 }
 
 fn take(outbox: &Outbox, model: &mut Model, wait: bool) {
-    let mut items = VecDeque::new();
+    let mut items = Items::default();
     let taken = now(outbox.take(&mut items, wait));
     // What it took before is sent.
     model.taken = std::mem::take(&mut model.queue);
@@ -258,7 +258,7 @@ fn take(outbox: &Outbox, model: &mut Model, wait: bool) {
     };
     assert_eq!(taken, expected);
     assert!(items.iter().map(Queued::of).eq(model.taken.iter().cloned()));
-    for item in &items {
+    for item in items.iter() {
         // The room pushes again once the connection has caught up.
         if let Item::Lagging { slot } = item {
             model.lagging[*slot as usize] = false;

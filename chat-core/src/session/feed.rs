@@ -20,13 +20,23 @@ pub(super) struct Feed {
     pub(super) member: MemberKey,
     /// The seq that comes next.
     next: u64,
-    state: State,
     /// Which version of who is in the room the client was told, if it wants to know; 0 is none yet.
     pub(super) shown: Option<u64>,
+    /// Set until it follows the live stream. In a box, because most do.
+    behind: Option<Box<Behind>>,
+}
+
+/// It fetches from the log what comes next.
+#[derive(Debug, Default)]
+struct Behind {
+    /// The last seq of the replay that was asked for, which takes as long as it takes.
+    goal: u64,
+    /// Since when it is behind the live stream.
+    since: Option<Instant>,
     /// What was fetched and isn't all sent.
     page: Vec<Frame>,
-    /// Set while the store fails. In a box, because it is rare.
-    trouble: Option<Box<Trouble>>,
+    /// Set while the store fails.
+    trouble: Option<Trouble>,
 }
 
 /// Since when the store fails, and when it is asked again.
@@ -41,70 +51,58 @@ struct Trouble {
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Live,
-    /// Fetches from the log what comes next. The time counts from when it fell behind the live stream; a replay that
-    /// was asked for takes as long as it takes.
-    CatchingUp {
-        goal: u64,
-        behind_since: Option<Instant>,
-    },
-}
-
 impl Feed {
     pub(super) fn new(attach: &Attach) -> Self {
         Self {
             room: attach.room.clone(),
             member: attach.member,
             next: attach.next,
-            state: State::CatchingUp {
-                goal: attach.goal,
-                behind_since: None,
-            },
             shown: attach.presence.then_some(0),
-            page: Vec::new(),
-            trouble: None,
+            behind: Some(Box::new(Behind {
+                goal: attach.goal,
+                ..Behind::default()
+            })),
         }
     }
 
     pub(super) fn catching_up(&self) -> bool {
-        self.state != State::Live
+        self.behind.is_some()
     }
 
     /// How urgently it has something to fetch or to go on with, 0 first; `None` if it has nothing now.
     pub(super) fn urgency(&self, now: Instant) -> Option<u8> {
-        match self.state {
-            State::Live => None,
-            _ if self.retry_at().is_some_and(|at| at > now) => None,
-            State::CatchingUp { .. } if self.has_page() => Some(0),
-            State::CatchingUp { behind_since, .. } => Some(if behind_since.is_some() { 1 } else { 2 }),
+        let behind = self.behind.as_ref()?;
+        if self.retry_at().is_some_and(|at| at > now) {
+            return None;
         }
+        Some(match behind.since {
+            _ if self.has_page() => 0,
+            Some(_) => 1,
+            None => 2,
+        })
     }
 
     /// The room pushes nothing more until this connection has caught up.
     pub(super) fn lag(&mut self, now: Instant) {
-        if self.state == State::Live {
-            self.state = State::CatchingUp {
-                goal: 0,
-                behind_since: Some(now),
-            };
-        }
+        self.behind.get_or_insert_with(|| {
+            Box::new(Behind {
+                since: Some(now),
+                ..Behind::default()
+            })
+        });
     }
 
     /// When the store is asked again, which failed.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.trouble.as_ref().map(|trouble| trouble.retry_at)
+        Some(self.behind.as_ref()?.trouble.as_ref()?.retry_at)
     }
 
     /// The store failed: it is asked again after a pause. False if it has failed for that long.
     pub(super) fn try_again(&mut self, now: Instant, limit: Duration) -> bool {
-        let trouble = self.trouble.get_or_insert_with(|| {
-            Box::new(Trouble {
-                since: now,
-                retry_at: now,
-                pause: FIRST_PAUSE,
-            })
+        let trouble = self.behind.get_or_insert_default().trouble.get_or_insert(Trouble {
+            since: now,
+            retry_at: now,
+            pause: FIRST_PAUSE,
         });
         trouble.retry_at = now + trouble.pause;
         trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
@@ -113,8 +111,9 @@ impl Feed {
 
     /// Whether it has been behind the live stream for too long. While the store fails, that is not the client's doing.
     pub(super) fn too_slow(&self, now: Instant, limit: Duration) -> bool {
-        self.trouble.is_none()
-            && matches!(self.state, State::CatchingUp { behind_since: Some(since), .. } if now.duration_since(since) >= limit)
+        let behind = self.behind.as_ref().filter(|behind| behind.trouble.is_none());
+        let since = behind.and_then(|behind| behind.since);
+        since.is_some_and(|since| now.duration_since(since) >= limit)
     }
 
     /// Takes in what the room pushed, as much as the piece has room for. False if something is left.
@@ -124,16 +123,8 @@ impl Feed {
 
     /// Takes in what was fetched. Ready to follow the live stream if there was nothing.
     pub(super) fn take(&mut self, fetched: Fetched, protocol: Protocol, now: Instant, out: &mut Piece) {
-        if self.trouble.take().is_some()
-            && let State::CatchingUp {
-                behind_since: Some(since),
-                ..
-            } = &mut self.state
-        {
-            *since = now;
-        }
         match fetched {
-            Fetched::Live => self.state = State::Live,
+            Fetched::Live => self.behind = None,
             Fetched::Frames { frames, gap_to } => {
                 if let Some(to) = gap_to.filter(|to| *to >= self.next) {
                     if protocol == Protocol::V1 {
@@ -141,31 +132,33 @@ impl Feed {
                     }
                     self.next = to + 1;
                 }
-                self.page = frames;
+                let behind = self.behind.get_or_insert_default();
+                if behind.trouble.take().is_some() && behind.since.is_some() {
+                    behind.since = Some(now);
+                }
+                behind.page = frames;
             }
         }
     }
 
     /// Whether part of what was fetched isn't sent yet.
     pub(super) fn has_page(&self) -> bool {
-        !self.page.is_empty()
+        self.behind.as_ref().is_some_and(|behind| !behind.page.is_empty())
     }
 
     /// Goes on with what was fetched, as much as the piece has room for. True if that was all.
     pub(super) fn page(&mut self, protocol: Protocol, now: Instant, out: &mut Piece) -> bool {
-        let page = std::mem::take(&mut self.page);
-        let done = self.frames(&page, protocol, out);
-        if !done {
-            self.page = page;
+        let Some(mut behind) = self.behind.take() else {
+            return true;
+        };
+        let done = self.frames(&behind.page, protocol, out);
+        if done {
+            behind.page = Vec::new();
         }
-        if let State::CatchingUp {
-            goal,
-            behind_since: since @ None,
-        } = &mut self.state
-            && self.next > *goal
-        {
-            *since = Some(now);
+        if behind.since.is_none() && self.next > behind.goal {
+            behind.since = Some(now);
         }
+        self.behind = Some(behind);
         done
     }
 

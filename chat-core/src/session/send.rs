@@ -1,6 +1,5 @@
 //! The sending part of a connection's task.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::time::Instant;
-use tokio::time::error::Elapsed;
 
 use super::feed::Feed;
 use super::{Ping, Pulse, Session};
 use crate::bugs::bug;
 use crate::engine::{Chain, Engine};
-use crate::outbox::{Closing, Item, Phase, Taken};
+use crate::outbox::{Closing, Item, Items, Phase, Taken};
 use crate::{CloseCode, ConnectionError, ConnectionWriter, StoreErrorKind, metrics};
 
 /// How much is handed to the transport at once, unless one frame is larger. Between two such pieces the client may be
@@ -41,21 +40,21 @@ pub(super) struct Sending<'a> {
     engine: &'a Engine,
     session: &'a Arc<Session>,
     pulse: &'a Mutex<Pulse>,
-    /// The rooms, by slot.
-    feeds: Vec<Option<Feed>>,
+    /// The rooms, by slot. Most connections are in one room.
+    feeds: SmallVec<[Option<Feed>; 1]>,
     catching_up: usize,
     /// The slot of the lagging room whose turn it is, or of one before it.
     turn: usize,
     /// Whether there may be something to tell of who is in the rooms.
     presence: bool,
-    items: VecDeque<Item>,
+    items: Items,
     piece: Piece,
 }
 
 /// Frames that go to the transport together.
 #[derive(Default)]
 pub(super) struct Piece {
-    frames: Vec<Bytes>,
+    frames: SmallVec<[Bytes; 1]>,
     bytes: usize,
 }
 
@@ -83,11 +82,11 @@ impl<'a> Sending<'a> {
             engine,
             session,
             pulse,
-            feeds: Vec::new(),
+            feeds: SmallVec::new(),
             catching_up: 0,
             turn: 0,
             presence: false,
-            items: VecDeque::new(),
+            items: Items::default(),
             piece: Piece::default(),
         }
     }
@@ -147,7 +146,6 @@ impl<'a> Sending<'a> {
                 Item::Attach(attach) => {
                     let slot = attach.slot as usize;
                     if self.feeds.len() <= slot {
-                        // Most connections are in one room.
                         self.feeds.reserve_exact(slot + 1 - self.feeds.len());
                         self.feeds.resize_with(slot + 1, || None);
                     }
@@ -266,7 +264,7 @@ impl<'a> Sending<'a> {
         let written = in_time(limit, pin!(writer.send(frames))).await;
         metrics::sent(frames.len());
         if frames.capacity() > KEPT_FRAMES {
-            *frames = Vec::new();
+            *frames = SmallVec::new();
         }
         frames.clear();
         *bytes = 0;
@@ -282,14 +280,14 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    fn written<T>(&self, result: Result<Result<T, ConnectionError>, Elapsed>) -> Result<T, End> {
+    fn written<T>(&self, result: Option<Result<T, ConnectionError>>) -> Result<T, End> {
         match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => {
                 tracing::debug!(error = %Chain(&error), "the connection broke");
                 Err(End::Gone)
             }
-            Err(_) => {
+            None => {
                 self.close(CloseCode::Timeout, None);
                 Err(End::GivenUp)
             }
@@ -305,11 +303,15 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Gives a write so much time. Most are done at once, and those need no timer, nor the time of day. The write stays where it is: a
-/// future that is handed over is moved, and has its place twice in the task of the connection.
-async fn in_time<F: Future>(limit: Duration, mut write: Pin<&mut F>) -> Result<F::Output, Elapsed> {
-    match poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
-        Poll::Ready(written) => Ok(written),
-        Poll::Pending => tokio::time::timeout(limit, write).await,
-    }
+/// Gives a write so much time; `None` when that is over. Most are done at once, and those need no timer, nor the time of day. The
+/// write stays where it is: a future that is handed over is moved, and has its place twice in the task of the connection.
+fn in_time<F: Future>(limit: Duration, mut write: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    let mut timer = None;
+    poll_fn(move |cx| {
+        if let Poll::Ready(written) = write.as_mut().poll(cx) {
+            return Poll::Ready(Some(written));
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| None)
+    })
 }

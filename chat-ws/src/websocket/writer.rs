@@ -37,16 +37,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketWriter<S> {
         Self { shared, write_chunk }
     }
 
-    /// Runs `work` until it is ready, as the half that writes.
-    async fn write(
+    /// Runs `work` until it is ready, as the half that writes. One future, not several within each other: each has a place of its
+    /// own in the task of the connection, and all of them are read and written for each delivery.
+    fn write(
         &mut self,
         mut work: impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<io::Result<()>> + Send,
-    ) -> Result<(), ConnectionError> {
-        let turn = Turn {
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        let mut turn = Turn {
             shared: &self.shared,
             over: false,
         };
-        turn.take(&mut work).await.map_err(ConnectionError::new)
+        poll_fn(move |cx| turn.poll(&mut work, cx).map_err(ConnectionError::new))
     }
 }
 
@@ -57,19 +58,17 @@ struct Turn<'a, S> {
 }
 
 impl<S> Turn<'_, S> {
-    async fn take(
-        mut self,
-        work: &mut (impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<io::Result<()>> + Send),
-    ) -> io::Result<()> {
-        poll_fn(|cx| {
-            let mut link = self.shared.lock();
-            link.writing = true;
-            let result = ready!(work(&mut link, cx));
-            link.writer_rests();
-            self.over = true;
-            Poll::Ready(result)
-        })
-        .await
+    fn poll(
+        &mut self,
+        work: &mut impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<io::Result<()>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut link = self.shared.lock();
+        link.writing = true;
+        let result = ready!(work(&mut link, cx));
+        link.writer_rests();
+        self.over = true;
+        Poll::Ready(result)
     }
 }
 
@@ -82,7 +81,7 @@ impl<S> Drop for Turn<'_, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for WebSocketWriter<S> {
-    async fn send(&mut self, frames: &[Bytes]) -> Result<(), ConnectionError> {
+    fn send(&mut self, frames: &[Bytes]) -> impl Future<Output = Result<(), ConnectionError>> + Send {
         let write_chunk = self.write_chunk;
         let mut at = Position::default();
         let mut stuck = false;
@@ -113,7 +112,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ConnectionWriter for We
                 link.mid_frame = at.offset > 0 && !bug!(HalfFrameForgotten);
             }
         })
-        .await
     }
 
     async fn ping(&mut self) -> Result<bool, ConnectionError> {

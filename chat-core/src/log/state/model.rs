@@ -12,7 +12,7 @@ use self::log::{Log, Said, Stored, said};
 use super::*;
 use crate::log::Sender;
 use crate::log::tail::batches;
-use crate::outbox::{Item, Outbox, Taken};
+use crate::outbox::{Item, Items, Outbox, Taken};
 use crate::properties::config;
 use crate::{Change, NewEntry, Protocol, Timestamp, User};
 
@@ -233,7 +233,7 @@ impl Run {
 
     fn take(&mut self, member: usize) {
         let member = &mut self.members[member];
-        let mut items = VecDeque::new();
+        let mut items = Items::default();
         let taken = pin!(member.session.outbox.take(&mut items, false)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(taken, Poll::Ready(Taken::Items | Taken::Nothing)));
         let mut count = 0;
