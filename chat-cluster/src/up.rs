@@ -5,6 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bus::Nats;
 use crate::cluster::{Cluster, Parts};
+use crate::node::Settings;
 
 /// Starts it, says where it is, and waits until it is to end.
 pub(crate) async fn up(parts: &Parts, members: usize) -> Result<(), String> {
@@ -30,7 +31,9 @@ pub(crate) async fn up(parts: &Parts, members: usize) -> Result<(), String> {
         println!("  {url}");
     }
     println!("  {}   data and logs\n", cluster.keeper.folder.display());
-    println!("Ctrl-C ends it and removes its data.");
+    println!("End a node as you like (kill, kill -9); in another terminal, start it again with\n");
+    println!("  {}\n", command(&cluster.settings, "ADDRESS"));
+    println!("Ctrl-C, or the end of the standard input, ends it all and removes its data.");
     ends.any().await;
     println!("ending");
     let mut cluster = cluster;
@@ -42,6 +45,14 @@ pub(crate) async fn up(parts: &Parts, members: usize) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What starts a node by hand, for a shell.
+fn command(settings: &Settings, address: &str) -> String {
+    let bus = settings.bus.iter().map(|bus| format!(" --bus {bus}"));
+    let bus: String = bus.collect();
+    let (program, store) = (settings.program.display(), &settings.store);
+    format!("{program} --listen {address} --store '{store}'{bus}")
 }
 
 /// What ends it: Ctrl-C, SIGTERM, and the end of the standard input.

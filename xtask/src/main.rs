@@ -27,7 +27,7 @@ cargo xtask mongod  fetches a MongoDB server if there is none, so that `cargo te
 cargo xtask nats    the same with a NATS server
 cargo xtask sim     two minutes of the simulation with fresh seeds; --seeds N, --minutes M, or --seed N with all its events
 cargo xtask soak    ten minutes of 2,000 connections, good and bad, to the example server; --minutes M, --connections N, --seed N
-cargo xtask cluster three chat servers on one MongoDB behind HAProxy, until Ctrl-C; --bus BUS, --members 1
+cargo xtask cluster three chat servers on one MongoDB behind HAProxy, until Ctrl-C; --bus nats, mongodb or none; --members 1
 cargo xtask cluster test  the same under load while parts of it fail; --bus BUS, --minutes M, --seed N
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME

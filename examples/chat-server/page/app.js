@@ -2,7 +2,7 @@
 //
 //   1  Helpers              small things that know nothing of chat
 //   2  Identity and address who we are, which room the address names
-//   3  HTTP                 rooms, members, search
+//   3  HTTP                 the list of rooms, search
 //   4  Link                 the one WebSocket: requests, liveness, coming back
 //   5  Rooms                cursors, entries, the window of messages that is loaded
 //   6  Outbox               what was written and not yet acknowledged
@@ -73,6 +73,7 @@ function dayName(date) {
 }
 
 const number = new Intl.NumberFormat();
+const byName = new Intl.Collator(undefined, { numeric: true });
 const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
 const squeeze = (text, length) => {
   const flat = text.replace(/\s+/g, " ").trim();
@@ -259,33 +260,27 @@ async function api(path, query = {}, method = "GET") {
   return body;
 }
 
-// Who is where is asked over HTTP: now and then, and when something shows that it has changed. While the connection is
-// away it isn't known, and nothing is claimed.
+// Which rooms there are is asked over HTTP, as no frame tells it: now and then, and when something shows that it has
+// changed. Who is in one's own rooms the server tells by itself (see `presence`).
 
 const ROOMS_MS = 5000;
-const MEMBERS_MS = 2500;
 const ROOMS_PAGE = 200;
-const directory = { rooms: [], pages: 1, more: false, membersAt: 0, membersTimer: 0 };
+const directory = { rooms: [], pages: 1, more: false, asking: false, again: false };
 
-/** A function that does `work` while somebody looks: once at a time, and once more if it was called meanwhile. */
-function refresher(work) {
-  let running = false;
-  let again = false;
-  const wanted = () => link.state === "open" && document.visibilityState === "visible";
-  return async () => {
-    again = true;
-    if (running) return;
-    running = true;
-    while (again && wanted()) {
-      again = false;
-      await work();
-      schedule();
-    }
-    running = false;
-  };
+/** Asks while somebody looks: once at a time, and once more if it was called meanwhile. */
+async function refreshRooms() {
+  directory.again = true;
+  if (directory.asking) return;
+  directory.asking = true;
+  while (directory.again && link.state === "open" && document.visibilityState === "visible") {
+    directory.again = false;
+    await askRooms();
+    schedule();
+  }
+  directory.asking = false;
 }
 
-const refreshRooms = refresher(async () => {
+async function askRooms() {
   const list = [];
   let more = true;
   try {
@@ -298,25 +293,6 @@ const refreshRooms = refresher(async () => {
     return; // what was known stands until the next round
   }
   Object.assign(directory, { rooms: list, more });
-});
-
-const refreshMembers = refresher(async () => {
-  const room = front();
-  if (room?.phase !== "live") return;
-  const { turn } = room;
-  directory.membersAt = Date.now();
-  const answer = await api(`rooms/${encodeURIComponent(room.id)}/members`).catch(() => null);
-  // Of a connection that has ended meanwhile, or of a room that was left, it says nothing.
-  if (room.turn === turn && room.phase === "live") room.members = answer?.users ?? null;
-});
-
-/** Somebody speaks who isn't known to be here. Not each time, as who posts over HTTP is never here. */
-function noticed(user) {
-  if (directory.membersTimer || !front()?.members || front().members.some((member) => member.id === user.id)) return;
-  directory.membersTimer = setTimeout(() => {
-    directory.membersTimer = 0;
-    refreshMembers();
-  }, Math.max(0, directory.membersAt + 1000 - Date.now()));
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -500,6 +476,8 @@ function received(text) {
       return hello(frame);
     case "gap":
       return gap(frame);
+    case "presence":
+      return presence(frame);
     case "bye":
       link.bye = frame;
       return;
@@ -589,7 +567,8 @@ function makeRoom(id) {
     unread: 0,
     missed: 0, // arrived below a window that isn't live
     newFrom: null, // where the "New" line stands
-    members: null,
+    people: null, // who is there: {users, online, came}; null while it isn't known
+    unseen: false, // the server doesn't let us see who is there
     stick: true, // the view follows the newest message
     anchor: null,
     target: null,
@@ -648,7 +627,7 @@ function join(room) {
   const turn = ++room.turn;
   room.phase = "joining";
   const from = room.epoch !== null && room.seq !== null ? { since: `${room.epoch}:${room.seq}` } : { last: PAGE };
-  request({ t: "join", room_id: room.id, ...from }, (error, answer) => {
+  request({ t: "join", room_id: room.id, presence: !room.unseen, ...from }, (error, answer) => {
     if (error?.code === "lost") return;
     if (room.turn === turn) {
       if (error) notJoined(room, error);
@@ -664,8 +643,10 @@ function notJoined(room, error) {
   if (error.code === "timeout") lost(4004);
   else if (error.code === "rate_limited") link.pausedUntil = Date.now() + (error.retry_ms ?? 1000);
   else if (error.code === "unavailable") room.joinAfter = Date.now() + (error.retry_ms ?? 2000);
+  else if (error.code === "forbidden" && !room.unseen) room.unseen = true; // perhaps that alone: again without
   else {
     room.phase = "refused";
+    room.unseen = false;
     room.refusal = refusal(error);
   }
   schedule();
@@ -685,10 +666,7 @@ function joined(room, answer) {
     room.nextEpoch = answer.epoch; // the gap frame that follows says whether it counts
   }
   pump(room);
-  if (room === front()) {
-    refreshMembers();
-    refreshRooms();
-  }
+  if (room === front()) refreshRooms();
   schedule();
 }
 
@@ -716,7 +694,8 @@ function awayFrom(room) {
   room.loadTurn += 1;
   room.loading = null;
   room.tail = null;
-  room.members = null;
+  room.people = null;
+  room.unseen = false;
   if (room.phase !== "refused") room.phase = "away";
 }
 
@@ -756,6 +735,23 @@ function gap(frame) {
     if (room.live) room.entries.push({ gap: true, from: frame.from, to: frame.to, seq: frame.to });
     settle(room);
   }
+  schedule();
+}
+
+/**
+ * Who is there: the whole state, which is first after each join, or how it differs from the one before. Each frame makes
+ * a new `people`, by which it is seen that there is something to draw.
+ */
+function presence(frame) {
+  const room = rooms.get(frame.room_id);
+  if (!room || room.phase !== "live") return;
+  const users = frame.users ? new Map() : room.people?.users;
+  if (!users) return;
+  const came = new Set();
+  if (room === front()) for (const user of frame.came ?? []) if (!users.has(user.id)) came.add(user.id);
+  for (const id of frame.left ?? []) users.delete(id);
+  for (const user of frame.users ?? frame.came ?? []) users.set(user.id, user);
+  room.people = { users, online: frame.online, came };
   schedule();
 }
 
@@ -834,7 +830,6 @@ function newMessage(room, frame) {
   } else if (!own) room.missed += 1;
 
   if (own || message.deleted || (room.mark && room.mark.epoch === room.epoch && message.seq <= room.mark.seq)) return;
-  if (room === front()) noticed(message.user);
   if (room === front() && document.visibilityState === "visible") return;
   if (room.unread === 0) room.newFrom = room.mark?.seq ?? message.seq - 1;
   room.unread += 1;
@@ -1218,27 +1213,27 @@ function drawBanner() {
 }
 
 function drawRooms() {
-  // Who is where isn't known while the connection is away; which rooms there are is.
-  const online = new Map(directory.rooms.map((room) => [room.id, link.state === "open" ? room.online : 0]));
-  const byName = (a, b) => a.localeCompare(b, undefined, { numeric: true });
-  const row = (id, mine) => {
+  // Who is where isn't known while the connection is away; which rooms there are is. Of a room that we aren't in it is only
+  // known whether the server that we are at has somebody there.
+  const others = new Map(directory.rooms.map((room) => [room.id, link.state === "open" && room.online > 0]));
+  const row = (id) => {
     const room = rooms.get(id);
     const here = id === frontId;
-    const count = (here && room?.members?.length) || online.get(id) || (mine && room.members?.length) || 0;
     const unread = room?.unread ?? 0;
+    const online = room ? room.people && number.format(room.people.online) : others.get(id) ? "" : null;
     return {
       key: id,
-      sig: [here, count, unread].join(),
+      sig: [here, online, online === null, unread].join(),
       make: () => el("li", {}, el("a", { class: `room${unread ? " unread" : ""}`, href: roomAddress(id), "aria-current": here ? "page" : null, "data-focus": "room", title: id, on: { click: closeDrawer } },
         el("span", { class: "room-name", text: id }),
         unread ? el("span", { class: "badge", text: unread > 99 ? "99+" : String(unread) }, el("span", { class: "unseen", text: " unread" })) : null,
-        count ? el("span", { class: "online" }, String(count), el("span", { class: "unseen", text: " online" })) : null)),
+        online !== null ? el("span", { class: "online" }, online, el("span", { class: "unseen", text: online ? " online" : "somebody online" })) : null)),
     };
   };
-  reconcile($("joined-rooms"), [...rooms.keys()].sort(byName).map((id) => row(id, true)));
-  const others = [...online.keys()].filter((id) => !rooms.has(id) && validRoom(id)).sort(byName);
-  reconcile($("other-rooms"), others.map((id) => row(id, false)));
-  show($("other-title"), others.length > 0);
+  reconcile($("joined-rooms"), [...rooms.keys()].sort(byName.compare).map(row));
+  const listed = [...others.keys()].filter((id) => !rooms.has(id) && validRoom(id)).sort(byName.compare);
+  reconcile($("other-rooms"), listed.map(row));
+  show($("other-title"), listed.length > 0);
   show($("rooms-more"), directory.more);
   const elsewhere = [...rooms.values()].reduce((sum, room) => sum + (room.id === frontId ? 0 : room.unread), 0);
   show($("drawer-badge"), elsewhere > 0);
@@ -1250,19 +1245,36 @@ function drawBar() {
   const room = front();
   say($("room-title"), room ? room.id : "No room");
   $("room-title").classList.toggle("room-name", Boolean(room));
-  say($("room-online"), room?.members ? `${room.members.length} online` : "");
+  say($("room-online"), room?.people ? `${number.format(room.people.online)} online` : "");
   for (const id of ["open-search", "open-people", "leave"]) $(id).disabled = !room;
 }
 
+let drawnPeople = null;
+
 function drawPeople() {
-  if ($("people").hidden) return;
-  show($("people-unknown"), Boolean(front()) && link.state !== "open");
-  const people = [...(front()?.members ?? [])].sort((a, b) => (a.name || a.id).localeCompare(b.name || b.id));
-  reconcile($("people-list"), people.map((user) => ({
+  const room = front();
+  if ($("people").hidden) return room?.people?.came.clear();
+  const unknown = !room ? "" : link.state !== "open" ? "Not known while the connection is away" : room.unseen ? "You aren't allowed to see who is here" : "";
+  say($("people-unknown"), unknown);
+  show($("people-unknown"), unknown !== "");
+  // A thousand may be listed, and much is drawn while nobody comes or goes.
+  const people = room?.people ?? null;
+  if (people === drawnPeople) return;
+  drawnPeople = people;
+  const users = [...(people?.users.values() ?? [])];
+  // Where there are more than are listed, it may be us who are counted alone.
+  if (people && people.online > users.length && !people.users.has(identity.id)) users.push({ id: identity.id, name: identity.name });
+  users.sort((a, b) => byName.compare(a.name || a.id, b.name || b.id));
+  reconcile($("people-list"), users.map((user) => ({
     key: user.id,
-    sig: `${user.name} ${user.id === identity.id}`,
-    make: () => el("li", {}, avatar(user), el("bdi", { text: user.name || user.id }), user.id === identity.id ? el("span", { class: "you", text: "you" }) : null),
+    sig: user.name,
+    make: () => el("li", { class: people.came.has(user.id) ? "came" : null, on: { animationend: (event) => event.target.classList.remove("came") } },
+      avatar(user), el("bdi", { text: user.name || user.id }), user.id === identity.id ? el("span", { class: "you", text: "you" }) : null),
   })));
+  people?.came.clear(); // who has been seen coming
+  const more = Math.max(0, (people?.online ?? 0) - users.length);
+  say($("people-more"), more ? `and ${number.format(more)} more` : "");
+  show($("people-more"), more > 0);
 }
 
 function toast(text) {
@@ -2031,14 +2043,12 @@ function arrive() {
   if (id !== null) {
     const room = openRoom(id);
     if (before !== room) {
-      room.members = null;
       if (room.stick) room.anchor = null;
       clearSearch();
     }
   }
   hovered = null;
   schedule();
-  refreshMembers();
   refreshRooms();
   if (!phone.matches && before?.id !== id) draft.focus({ preventScroll: true });
 }
@@ -2092,13 +2102,11 @@ document.addEventListener("visibilitychange", () => {
   const room = front();
   if (document.visibilityState === "visible") {
     nudge();
-    refreshMembers();
     refreshRooms();
   } else if (room) room.newFrom = null;
   schedule();
 });
 setInterval(refreshRooms, ROOMS_MS);
-setInterval(refreshMembers, MEMBERS_MS);
 setInterval(() => link.state === "waiting" && drawBanner(), 1000);
 setTimeout(() => {
   slowStart = true;

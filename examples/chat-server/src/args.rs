@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, env = "CHAT_RETENTION", default_value = "all", value_name = "RETENTION")]
     pub(crate) retention: RetentionChoice,
 
-    /// How servers that share a store hear of each other: nats://HOST:PORT, several with commas between them, tls:// for TLS; or mongodb, by the store mongodb://… itself. Without it, others' messages are seen when somebody joins, and twice a minute
+    /// How servers that share a store hear of each other: nats://HOST:PORT, several with commas between them, tls:// for TLS; or mongodb, by the store mongodb://… itself. Without it, others' messages are seen when somebody joins, and twice a minute, and who is in a room is known of this server alone
     #[arg(long, env = "CHAT_BUS", hide_env_values = true, value_name = "BUS")]
     pub(crate) bus: Option<BusChoice>,
 

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -241,6 +241,23 @@ export class Person {
     }, patience);
   }
 
+  /** Who is listed as online, from top to bottom. */
+  async people() {
+    return this.page.locator("#people-list bdi").allTextContents();
+  }
+
+  /** What the head of the room says of their number. */
+  async online() {
+    return this.page.locator("#room-online").textContent();
+  }
+
+  async meets(...names) {
+    await eventually(async () => {
+      assert.deepEqual(await this.people(), names);
+      assert.equal(await this.online(), `${names.length} online`);
+    });
+  }
+
   async say(text) {
     await this.composer.fill(text);
     await this.composer.press("Enter");
@@ -257,6 +274,25 @@ export class Person {
     mkdirSync(process.env.SCREENSHOTS, { recursive: true });
     await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
   }
+}
+
+/** Connections of people without a browser, one for each name, in the order of the names. They say nothing. */
+export async function crowd(t, server, room, names) {
+  const sockets = [];
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  const enter = async (name) => {
+    const socket = connect(server.port, "127.0.0.1");
+    sockets.push(socket);
+    socket.write(`GET /ws/${room}?user=${encodeURIComponent(name)} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${"A".repeat(22)}==\r\n\r\n`);
+    const [answer] = await once(socket, "data");
+    assert.match(String(answer), /^HTTP\/1.1 101 /);
+    socket.on("error", () => {}).resume();
+    // Who is silent is asked whether they are there; a pong now and then says so unasked.
+    const alive = setInterval(() => socket.write(Buffer.from([0x8a, 0x80, 0, 0, 0, 0])), 10_000);
+    socket.on("close", () => clearInterval(alive));
+  };
+  for (let at = 0; at < names.length; at += 50) await Promise.all(names.slice(at, at + 50).map(enter));
+  return sockets;
 }
 
 /**

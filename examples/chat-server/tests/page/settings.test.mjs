@@ -1,11 +1,9 @@
 // Servers that were started with settings of their own: retention, origins, few connections.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { Browser, Server, between, eventually } from "./helpers.mjs";
+import { Browser, Server, between, crowd, eventually } from "./helpers.mjs";
 
 let browser;
 before(async () => { browser = await Browser.start(); });
@@ -78,14 +76,7 @@ test("a page of an origin that isn't allowed is told so, and stays away", async 
 
 test("a user with too many connections is told so, and gets in when one ends", async (t) => {
   const server = await start(t);
-  const others = await Promise.all(Array.from({ length: 64 }, async () => {
-    const socket = connect(server.port, "127.0.0.1");
-    t.after(() => socket.destroy());
-    socket.write(`GET /ws/elsewhere?user=Ann HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${"A".repeat(22)}==\r\n\r\n`);
-    const [answer] = await once(socket, "data");
-    assert.match(String(answer), /^HTTP\/1.1 101 /);
-    return socket;
-  }));
+  const others = await crowd(t, server, "elsewhere", Array.from({ length: 64 }, () => "Ann"));
   const ann = await browser.person(t, server, "Ann");
   ann.expect(/WebSocket connection to .* failed|status of 429/);
   await ann.page.goto(`${server.url}/?user=Ann#/room/lobby`);
