@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::load::{Drive, Figures, Load};
 use crate::process::{Cores, Server, on_core};
-use crate::report::Table;
+use crate::report::{Report, Table};
 
 /// One line of traffic, put on every server in turn.
 struct Scenario {
@@ -69,7 +69,7 @@ const PEERS: &[(&str, &[&str])] = &[
 const CONTENT: usize = 64;
 
 pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
-    let (mut rounds, mut only, mut peers) = (3, "", None);
+    let (mut rounds, mut only, mut peers, mut json) = (3, "", None, None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let value = options.next().copied().unwrap_or_default();
@@ -81,8 +81,10 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
             }
             "--only" => only = value,
             "--peers" => peers = Some(Path::new(value)),
+            "--json" => json = Some(Path::new(value)),
             other => {
-                return Err(format!("there is no option {other}; allowed are --rounds, --only and --peers").into());
+                let allowed = "allowed are --rounds, --only, --json and --peers";
+                return Err(format!("there is no option {other}; {allowed}").into());
             }
         }
     }
@@ -95,6 +97,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         return Err(format!("nothing to measure; there are the scenarios {}", names.join("; ")).into());
     }
+    let mut report = Report::default();
     for scenario in scenarios {
         let mut table = Table::new(scenario.name, scenario.reference);
         // Servers take turns, so that what disturbs the machine disturbs all of them.
@@ -102,7 +105,10 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
             for name in SERVERS {
                 table.add(
                     name,
-                    measure(own_server(name, cores)?, scenario, cores).map_err(|error| format!("{name}: {error}"))?,
+                    Some(
+                        measure(own_server(name, cores)?, scenario, cores)
+                            .map_err(|error| format!("{name}: {error}"))?,
+                    ),
                 );
             }
             for (name, words) in PEERS {
@@ -111,12 +117,17 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Box<dyn Error>> {
                     command.args(&words[1..]).current_dir(folder);
                     table.add(
                         name,
-                        measure(command, scenario, cores).map_err(|error| format!("{name}: {error}"))?,
+                        Some(measure(command, scenario, cores).map_err(|error| format!("{name}: {error}"))?),
                     );
                 }
             }
         }
         println!("{table}");
+        report.tables.push(table);
+        if let Some(file) = json {
+            std::fs::write(file, serde_json::to_vec_pretty(&report)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
     }
     Ok(())
 }

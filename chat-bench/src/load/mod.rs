@@ -48,6 +48,12 @@ pub(crate) struct Figures {
     pub(crate) deliveries: u64,
     /// Messages that should have arrived for those sent from the beginning to the end, and didn't.
     pub(crate) lost: u64,
+    /// Connections that the server closed, of those that read.
+    pub(crate) closed: u64,
+    /// Connections that never read, which are in none of the other figures but those of memory.
+    pub(crate) stopped: usize,
+    /// Of those, the ones that the server closed.
+    pub(crate) stopped_closed: u64,
     pub(crate) seconds: f64,
     /// CPU time of the server, in seconds.
     pub(crate) server_cpu: f64,
