@@ -7,11 +7,9 @@ import { Seqs, message } from "./envelope.mjs";
 const seqs = new Seqs();
 const http = createServer();
 const io = new Server(http, { transports: ["websocket"], perMessageDeflate: false, serveClient: false });
-io.engine.on("connection", (socket) => {
-  socket.request = null;
-});
 io.on("connection", (socket) => {
   const rooms = socket.handshake.query.rooms.split(",");
+  socket.conn.request = null;
   socket.join(rooms);
   socket.on("message", ({ room_id = rooms[0], content }) => {
     io.to(room_id).emit("message", message(room_id, seqs.next(room_id), content));

@@ -11,6 +11,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use dialect::Dialect;
+pub(crate) use latency::Latency;
 
 /// What to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ pub(crate) struct Figures {
     /// CPU time of this program, in seconds.
     pub(crate) own_cpu: f64,
     /// From when a message should have been sent to its arrival, in microseconds.
-    pub(crate) latency: latency::Latency,
+    pub(crate) latency: Latency,
     /// How long connecting took, in seconds.
     pub(crate) connecting: f64,
     /// Resident memory of the server in bytes: before the first connection, with all of them idle, and at the end.

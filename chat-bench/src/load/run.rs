@@ -18,8 +18,10 @@ const CONNECTING: usize = 64;
 const SAMPLED: usize = 16;
 /// How long anything may take that should take no time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After how long a message that didn't come back to its sender is no longer taken for under way.
+/// After how long without anything a message that is still missing is no longer taken for under way.
 const GIVEN_UP: Duration = Duration::from_secs(2);
+/// How long the server's memory is given to settle once all are connected.
+const SETTLING: Duration = Duration::from_millis(300);
 
 pub(super) struct Run {
     load: Load,
@@ -82,7 +84,7 @@ impl Run {
             run.in_time(began, "connecting")?;
         }
         run.connecting = began.elapsed().as_secs_f64();
-        run.until(Instant::now() + Duration::from_millis(500))?;
+        run.until(Instant::now() + SETTLING)?;
         run.memory[1] = resident(run.load.pid)?;
         Ok(run)
     }
@@ -135,17 +137,11 @@ impl Run {
             for group in 0..self.load.groups() {
                 self.say(group, self.load.rooms_each, self.now())?;
             }
-            let round = Instant::now();
-            let mut all = false;
-            while !all && round.elapsed() < GIVEN_UP {
-                self.until(Instant::now() + Duration::from_millis(20))?;
-                all = self.connections.iter().all(|connection| connection.received == each);
-            }
-            if all {
+            let all = |run: &Self| run.connections.iter().all(|connection| connection.received == each);
+            self.until_quiet(all)?;
+            if all(&self) {
                 break;
             }
-            // So that nothing of this round is taken for a part of the next one.
-            self.until_quiet()?;
             self.in_time(began, "the first message in each room")?;
         }
         for connection in &mut self.connections {
@@ -217,30 +213,29 @@ impl Run {
         if matches!(self.load.drive, Drive::Idle) {
             return Ok(0);
         }
-        let lost = |run: &Self| -> u64 {
-            let reading = (0..run.connections.len()).filter(|number| !run.has_stopped(*number));
-            reading
-                .filter(|number| !run.connections[*number].is_closed())
-                .map(|number| {
-                    run.groups[number / run.load.members]
-                        .sent
-                        .abs_diff(run.connections[number].received)
-                })
-                .sum()
-        };
-        if lost(self) > 0 {
-            self.until_quiet()?;
-        }
-        Ok(lost(self))
+        self.until_quiet(|run| run.missing() == 0)?;
+        Ok(self.missing())
     }
 
-    /// Until nothing has arrived for half a second.
-    fn until_quiet(&mut self) -> io::Result<()> {
+    fn missing(&self) -> u64 {
+        let counted = (0..self.connections.len()).filter(|number| !self.has_stopped(*number));
+        let counted = counted.filter(|number| !self.connections[*number].is_closed());
+        let missing = counted.map(|number| {
+            let sent = self.groups[number / self.load.members].sent;
+            sent.abs_diff(self.connections[number].received)
+        });
+        missing.sum()
+    }
+
+    /// Until it is `done`, or nothing has arrived for a while.
+    fn until_quiet(&mut self, done: impl Fn(&Self) -> bool) -> io::Result<()> {
         let began = Instant::now();
-        let mut last = u64::MAX;
-        while last != self.received() {
-            last = self.received();
-            self.until(Instant::now() + Duration::from_millis(500))?;
+        let (mut last, mut since) = (self.received(), began);
+        while !done(self) && since.elapsed() < GIVEN_UP {
+            self.until(Instant::now() + Duration::from_millis(20))?;
+            if self.received() != last {
+                (last, since) = (self.received(), Instant::now());
+            }
             self.in_time(began, "what was under way")?;
         }
         Ok(())

@@ -74,7 +74,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
         let mut table = Table::new(scenario.to_string(), scenario.reference());
         // Servers take turns, so that what disturbs the machine disturbs all of them.
         for _ in 0..options.rounds {
-            for name in scenario.servers {
+            for name in scenario.servers() {
                 let Some(command) = command(name, options.peers.as_deref(), cores)? else {
                     continue;
                 };
