@@ -139,7 +139,7 @@ impl Run {
             }
             let all = |run: &Self| run.connections.iter().all(|connection| connection.received == each);
             self.until_quiet(all)?;
-            if all(&self) {
+            if all(self) {
                 break;
             }
             self.in_time(began, "the first message in each room")?;
