@@ -81,15 +81,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads all there is, and tells of each message that arrived: how it begins.
-    pub(super) fn read(&mut self, buffer: &mut [u8], mut arrived: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Reads all there is, and tells of each message that arrived: how it begins. `ends` if it is known that the server will send
+    /// nothing more.
+    pub(super) fn read(&mut self, buffer: &mut [u8], ends: bool, mut arrived: impl FnMut(&[u8])) -> io::Result<()> {
         while !self.is_closed() {
             match self.stream.read(buffer) {
                 Ok(0) => self.broken(io::ErrorKind::ConnectionReset.into())?,
                 Ok(read) => {
                     self.take(&buffer[..read], &mut arrived)?;
-                    if read < buffer.len() {
-                        // There is nothing more; if there is, it is told.
+                    if read < buffer.len() && !ends {
+                        // There is nothing more; what comes now is told, but an end that was there before isn't.
                         break;
                     }
                 }

@@ -5,6 +5,8 @@ mod connection;
 mod dialect;
 mod latency;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 

@@ -71,12 +71,7 @@ pub(super) fn serve(gathers: bool) -> io::Result<()> {
                 floor.read(member, &mut buffer);
             }
         }
-        if gathers {
-            for room in std::mem::take(&mut floor.spoken_in) {
-                let frames = std::mem::take(&mut floor.rooms[room].gathered);
-                floor.send(room, &frames);
-            }
-        }
+        floor.send_gathered();
     }
 }
 
@@ -170,6 +165,30 @@ impl Floor {
                 written = member.stream.write(frames).unwrap_or(0);
             }
             member.waiting.extend_from_slice(&frames[written..]);
+        }
+    }
+
+    fn send_gathered(&mut self) {
+        let rooms = std::mem::take(&mut self.spoken_in);
+        if let [room] = rooms[..] {
+            let frames = std::mem::take(&mut self.rooms[room].gathered);
+            return self.send(room, &frames);
+        }
+        // A member may be in several of them.
+        let mut spoken_to = Vec::new();
+        for room in rooms {
+            let frames = std::mem::take(&mut self.rooms[room].gathered);
+            for &number in &self.rooms[room].members {
+                if let Some(member) = &mut self.members[number] {
+                    if member.waiting.is_empty() {
+                        spoken_to.push(number);
+                    }
+                    member.waiting.extend_from_slice(&frames);
+                }
+            }
+        }
+        for number in spoken_to {
+            self.write_waiting(number);
         }
     }
 
