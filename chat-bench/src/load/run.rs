@@ -14,7 +14,7 @@ use crate::wire::push_masked_text;
 
 /// So many connections are being made at the same time.
 const CONNECTING: usize = 64;
-/// One in so many connections tells how long its messages took.
+/// One in so many connections tells how long its messages took, where as many are sent as the server can take.
 const SAMPLED: usize = 16;
 /// How long anything may take that should take no time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -308,6 +308,10 @@ impl Run {
             other => other?,
         }
         self.heard.clear();
+        let sampled = match self.load.drive {
+            Drive::Rate(_) => 1,
+            _ => SAMPLED,
+        };
         for event in &self.events {
             let number = event.token().0;
             if self.has_stopped(number) {
@@ -319,7 +323,7 @@ impl Run {
             }
             if event.is_readable() {
                 let (was_open, received) = (connection.is_open(), connection.received);
-                if number.is_multiple_of(SAMPLED) {
+                if number.is_multiple_of(sampled) {
                     let (began, samples) = (self.began, &mut self.samples);
                     connection.read(&mut self.buffer, event.is_read_closed(), |start| {
                         samples.arrived(began.elapsed().as_nanos() as u64, start);
