@@ -178,6 +178,13 @@ fn remarks(row: &Row) -> Vec<String> {
             busy * 100.0
         ));
     }
+    let waiting = row.median(|figures| figures.own_waiting / figures.seconds);
+    if waiting > 0.05 {
+        let waiting = waiting * 100.0;
+        remarks.push(format!(
+            "others kept the load program from its core for {waiting:.0}% of the time"
+        ));
+    }
     let stopped = row.sum(|figures| figures.stopped as u64);
     if stopped > 0 {
         let closed = row.sum(|figures| figures.stopped_closed);
@@ -205,6 +212,7 @@ mod tests {
             seconds: 1.0,
             server_cpu,
             own_cpu: 0.5,
+            own_waiting: 0.01,
             latency: Latency::default(),
             connecting: 0.1,
             memory: [1 << 20, 2 << 20, 3 << 20],
@@ -248,6 +256,9 @@ mod tests {
         assert!(with(|figures| figures.lost = 4711).contains("4711"));
         assert!(with(|figures| figures.closed = 4712).contains("4712"));
         assert!(with(|figures| figures.own_cpu = 0.97).contains("the load program was busy for 97% of the time"));
+        assert!(
+            with(|figures| figures.own_waiting = 0.3).contains("others kept the load program from its core for 30%")
+        );
         let stopped = with(|figures| (figures.stopped, figures.stopped_closed) = (50, 49));
         assert!(
             stopped.contains("closed 49 of 50 that never read; 3 MB in the end"),
