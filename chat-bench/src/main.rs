@@ -15,7 +15,8 @@ mod wire;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-chat-bench run [--rounds N] [--only PART] [--peers FOLDER]   the tables; PART is in the name of a scenario
+chat-bench run [--rounds N] [--only PART] [--json FILE] [--peers FOLDER]
+                                            the tables; PART is in the name of a scenario; FILE gets all figures
 chat-bench serve NAME                       one of the servers that are compared
 chat-bench load JSON                        the load program
 chat-bench drive [NAME]                     the path of a message without sockets, for valgrind; the names of what it can do";

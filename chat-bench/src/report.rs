@@ -1,51 +1,115 @@
-//! The tables.
+//! The figures of a run: as tables for people, and as JSON for programs.
 
 use std::fmt;
 
-use crate::load::Figures;
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Figures, Latency};
+
+/// All figures of a run, as `--json FILE` writes them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// In the order in which they were measured.
+    pub(crate) tables: Vec<Table>,
+}
 
 /// One scenario's figures, by server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Table {
-    title: &'static str,
-    reference: &'static str,
-    rows: Vec<(&'static str, Vec<Figures>)>,
+    /// What was measured, in words.
+    pub(crate) title: String,
+    /// The server that the others are told in ratio to.
+    pub(crate) reference: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One server's figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) server: String,
+    /// By round. `null` is a round in which the server or the load program failed, which was told when it happened.
+    pub(crate) rounds: Vec<Option<Figures>>,
 }
 
 impl Table {
-    pub(crate) fn new(title: &'static str, reference: &'static str) -> Self {
+    pub(crate) fn new(title: impl Into<String>, reference: impl Into<String>) -> Self {
         Self {
-            title,
-            reference,
+            title: title.into(),
+            reference: reference.into(),
             rows: Vec::new(),
         }
     }
 
-    pub(crate) fn add(&mut self, server: &'static str, figures: Figures) {
-        match self.rows.iter_mut().find(|(name, _)| *name == server) {
-            Some((_, rounds)) => rounds.push(figures),
-            None => self.rows.push((server, vec![figures])),
+    /// Adds a round; the rounds of all servers are added in the same order.
+    pub(crate) fn add(&mut self, server: &str, figures: Option<Figures>) {
+        match self.rows.iter_mut().find(|row| row.server == server) {
+            Some(row) => row.rounds.push(figures),
+            None => self.rows.push(Row {
+                server: server.to_owned(),
+                rounds: vec![figures],
+            }),
         }
+    }
+
+    fn rounds(&self) -> usize {
+        self.rows.first().map_or(0, |row| row.rounds.len())
+    }
+}
+
+impl Row {
+    /// The median of its rounds.
+    pub(crate) fn median(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
+        median(self.rounds.iter().flatten().map(figure))
+    }
+
+    /// The sum over its rounds.
+    fn sum(&self, figure: impl Fn(&Figures) -> u64) -> u64 {
+        self.rounds.iter().flatten().map(figure).sum()
+    }
+
+    /// The cost of a delivery as a ratio to that of the other: the median of ratios of figures that were taken one after the
+    /// other.
+    pub(crate) fn ratio(&self, reference: &Self) -> f64 {
+        let both = self.rounds.iter().zip(&reference.rounds);
+        median(both.filter_map(|(ours, other)| Some(cost(ours.as_ref()?) / cost(other.as_ref()?))))
     }
 }
 
 /// Microseconds of the server's CPU time for each delivery.
-fn cost(figures: &Figures) -> f64 {
+pub(crate) fn cost(figures: &Figures) -> f64 {
     figures.server_cpu * 1e6 / figures.deliveries as f64
 }
 
-/// With two decimals, where there is a figure.
-fn figure(value: f64) -> String {
+/// With so many decimals, where there is a figure.
+fn figure(value: f64, decimals: usize) -> String {
     if value.is_finite() {
-        format!("{value:.2}")
+        format!("{value:.decimals$}")
     } else {
         "-".to_owned()
     }
 }
 
+/// A part of the latency in microseconds, where anything was delivered.
+fn latency(figures: &Figures, part: impl Fn(&Latency) -> f64) -> f64 {
+    if figures.deliveries == 0 {
+        return f64::NAN;
+    }
+    part(&figures.latency)
+}
+
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    // Of an even number, the mean of the two in the middle.
+    let middle = values.len().saturating_sub(1) / 2..(values.len() / 2 + 1).min(values.len());
+    let count = middle.len();
+    values[middle].iter().sum::<f64>() / count as f64
+}
+
+/// Of one connection, in KB, between two of the moments at which the server's memory was looked at.
+fn memory(figures: &Figures, from: usize, to: usize) -> f64 {
+    let grown = figures.memory[to].saturating_sub(figures.memory[from]);
+    grown as f64 / figures.connections.max(1) as f64 / 1024.0
 }
 
 impl fmt::Display for Table {
@@ -59,33 +123,40 @@ impl fmt::Display for Table {
         )?;
         writeln!(
             f,
-            "{:<16} {:>12} {:>7} {:>13} {:>9} {:>9} {:>9} {:>9} {:>11} {:>10}  ",
-            "", "us/delivery", "ratio", "deliveries/s", "p50 us", "p99 us", "p999 us", "lost", "KB/idle", "connects/s",
+            "{:<16} {:>11} {:>6} {:>12} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>10}",
+            "",
+            "us/delivery",
+            "ratio",
+            "deliveries/s",
+            "p50 us",
+            "p99 us",
+            "p999 us",
+            "lost",
+            "closed",
+            "KB idle",
+            "KB more",
+            "connects/s",
         )?;
-        let reference = self.rows.iter().find(|(name, _)| *name == self.reference);
-        for (name, rounds) in &self.rows {
-            let of = |figure: &dyn Fn(&Figures) -> f64| median(rounds.iter().map(figure));
-            // Of figures that were taken one after the other.
-            let ratio = reference.map_or(f64::NAN, |(_, others)| {
-                median(rounds.iter().zip(others).map(|(ours, other)| cost(ours) / cost(other)))
-            });
-            let lost: u64 = rounds.iter().map(|figures| figures.lost).sum();
-            let connections = rounds.first().map_or(1, |figures| figures.connections.max(1)) as f64;
+        let reference = self.rows.iter().find(|row| row.server == self.reference);
+        for row in &self.rows {
             write!(
                 f,
-                "{name:<16} {:>12} {:>7} {:>13.0} {:>9.0} {:>9.0} {:>9.0} {lost:>9} {:>11.2} {:>10.0}",
-                figure(of(&cost)),
-                figure(ratio),
-                of(&|figures| figures.deliveries as f64 / figures.seconds),
-                of(&|figures| figures.latency.median),
-                of(&|figures| figures.latency.p99),
-                of(&|figures| figures.latency.p999),
-                of(&|figures| figures.memory[1].saturating_sub(figures.memory[0]) as f64 / connections / 1024.0),
-                of(&|figures| connections / figures.connecting),
+                "{:<16} {:>11} {:>6} {:>12} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>10}",
+                row.server,
+                figure(row.median(cost), 2),
+                figure(reference.map_or(f64::NAN, |reference| row.ratio(reference)), 2),
+                figure(row.median(|figures| figures.deliveries as f64 / figures.seconds), 0),
+                figure(row.median(|figures| latency(figures, |part| part.median)), 0),
+                figure(row.median(|figures| latency(figures, |part| part.p99)), 0),
+                figure(row.median(|figures| latency(figures, |part| part.p999)), 0),
+                row.sum(|figures| figures.lost),
+                row.sum(|figures| figures.closed),
+                figure(row.median(|figures| memory(figures, 0, 1)), 1),
+                figure(row.median(|figures| memory(figures, 1, 2)), 1),
+                figure(row.median(|figures| figures.connections as f64 / figures.connecting), 0),
             )?;
-            let busy = of(&|figures| figures.own_cpu / figures.seconds);
-            if busy > 0.95 {
-                write!(f, "  the load program was busy for {:.0}% of the time", busy * 100.0)?;
+            for remark in remarks(row) {
+                write!(f, "  {remark}")?;
             }
             writeln!(f)?;
         }
@@ -93,8 +164,117 @@ impl fmt::Display for Table {
     }
 }
 
-impl Table {
-    fn rounds(&self) -> usize {
-        self.rows.first().map_or(0, |(_, rounds)| rounds.len())
+/// What makes a row's figures worth less than they look, or explains them.
+fn remarks(row: &Row) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let failed = row.rounds.iter().filter(|round| round.is_none()).count();
+    if failed > 0 {
+        remarks.push(format!("failed in {failed} of {} rounds", row.rounds.len()));
+    }
+    let busy = row.median(|figures| figures.own_cpu / figures.seconds);
+    if busy > 0.95 {
+        remarks.push(format!(
+            "the load program was busy for {:.0}% of the time",
+            busy * 100.0
+        ));
+    }
+    let waiting = row.median(|figures| figures.own_waiting / figures.seconds);
+    if waiting > 0.05 {
+        let waiting = waiting * 100.0;
+        remarks.push(format!(
+            "others kept the load program from its core for {waiting:.0}% of the time"
+        ));
+    }
+    let stopped = row.sum(|figures| figures.stopped as u64);
+    if stopped > 0 {
+        let closed = row.sum(|figures| figures.stopped_closed);
+        let memory = row.median(|figures| figures.memory[2] as f64 / 1048576.0);
+        remarks.push(format!(
+            "closed {closed} of {stopped} that never read; {memory:.0} MB in the end"
+        ));
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(deliveries: u64, server_cpu: f64) -> Figures {
+        Figures {
+            connections: 10,
+            sent: deliveries / 10,
+            deliveries,
+            lost: 0,
+            closed: 0,
+            stopped: 0,
+            stopped_closed: 0,
+            seconds: 1.0,
+            server_cpu,
+            own_cpu: 0.5,
+            own_waiting: 0.01,
+            latency: Latency::default(),
+            connecting: 0.1,
+            memory: [1 << 20, 2 << 20, 3 << 20],
+        }
+    }
+
+    #[test]
+    fn a_median_is_the_middle() {
+        for (values, expected) in [(&[3.0, 1.0, 2.0][..], 2.0), (&[1.0, 3.0], 2.0), (&[f64::NAN, 7.0], 7.0)] {
+            assert_eq!(median(values.iter().copied()), expected, "{values:?}");
+        }
+        assert!(median(std::iter::empty()).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_one_round_and_a_failure_is_shown() {
+        let mut table = Table::new("a scenario", "floor");
+        for (floor, engine) in [
+            (Some(figures(1000, 0.001)), Some(figures(1000, 0.002))),
+            (None, Some(figures(1000, 0.5))),
+            (Some(figures(1000, 0.010)), Some(figures(1000, 0.020))),
+        ] {
+            table.add("floor", floor);
+            table.add("engine", engine);
+        }
+        assert_eq!(table.rows[1].ratio(&table.rows[0]), 2.0);
+        let text = table.to_string();
+        assert!(text.contains("medians of 3 rounds"), "{text}");
+        assert!(text.contains("failed in 1 of 3 rounds"), "{text}");
+    }
+
+    #[test]
+    fn what_makes_figures_worth_less_is_shown() {
+        let with = |change: fn(&mut Figures)| {
+            let mut figures = figures(1000, 0.001);
+            change(&mut figures);
+            let mut table = Table::new("a scenario", "floor");
+            table.add("floor", Some(figures));
+            table.to_string()
+        };
+        assert!(with(|figures| figures.lost = 4711).contains("4711"));
+        assert!(with(|figures| figures.closed = 4712).contains("4712"));
+        assert!(with(|figures| figures.own_cpu = 0.97).contains("the load program was busy for 97% of the time"));
+        assert!(
+            with(|figures| figures.own_waiting = 0.3).contains("others kept the load program from its core for 30%")
+        );
+        let stopped = with(|figures| (figures.stopped, figures.stopped_closed) = (50, 49));
+        assert!(
+            stopped.contains("closed 49 of 50 that never read; 3 MB in the end"),
+            "{stopped}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_as_json_can_be_read() {
+        let mut table = Table::new("a scenario", "floor");
+        table.add("floor", Some(figures(1000, 0.001)));
+        table.add("floor", None);
+        let text = serde_json::to_string(&Report { tables: vec![table] }).expect("JSON");
+        let report: Report = serde_json::from_str(&text).expect("what was written");
+        let rounds = &report.tables[0].rows[0].rounds;
+        assert_eq!(rounds[0].as_ref().map(|figures| figures.deliveries), Some(1000));
+        assert!(rounds[1].is_none());
     }
 }

@@ -13,14 +13,17 @@ pub(crate) fn bench(workspace: &Workspace, options: &[&str]) -> Outcome {
     command.args(["run", "--release", "--locked", "--package", "chat-bench", "--", "run"]);
     command.args(options);
     match peers(workspace) {
-        Ok(folder) => drop(command.arg("--peers").arg(folder)),
+        Ok((folder, node)) => {
+            command.arg("--peers").arg(folder);
+            node.put_on_path(&mut command);
+        }
         Err(error) => println!("Without the peers that run on Node: {error}"),
     }
     run(command.current_dir(&workspace.root))
 }
 
-/// A folder below `target` with the peers and their packages.
-fn peers(workspace: &Workspace) -> Result<PathBuf, String> {
+/// A folder below `target` with the peers and their packages, and what runs them.
+fn peers(workspace: &Workspace) -> Result<(PathBuf, tools::Node), String> {
     let node = tools::node(workspace)?;
     let folder = workspace.target.join("peers");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -30,5 +33,5 @@ fn peers(workspace: &Workspace) -> Result<PathBuf, String> {
     }
     let install = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
     run(node.npm().args(install).current_dir(&folder))?;
-    Ok(folder)
+    Ok((folder, node))
 }
