@@ -17,6 +17,8 @@ pub use inbox::Inbox;
 pub(crate) use link::{Link, run};
 pub use local::LocalBus;
 pub use notice::Notice;
+#[cfg(fuzzing)]
+pub(crate) use notice::{Heard, News};
 
 /// Carries [notices](Notice) between the hubs that share a store. **Everything on it is a hint**: a notice may be lost,
 /// repeated, delayed and overtaken by others, and the hubs still deliver every entry once and in order, since the store is the

@@ -72,7 +72,14 @@ impl Notice {
         Self::of_commit(from, room, epoch, head, &[])
     }
 
-    fn of_commit(from: MessageId, room: &RoomId, epoch: &Epoch, head: u64, entries: &[(Entry, Frame)]) -> Self {
+    /// The log has got these entries, all of which fit, and goes up to this head.
+    pub(crate) fn of_commit(
+        from: MessageId,
+        room: &RoomId,
+        epoch: &Epoch,
+        head: u64,
+        entries: &[(Entry, Frame)],
+    ) -> Self {
         let size: usize = entries.iter().map(|(_, frame)| frame.bytes.len() + 16).sum();
         let mut out = Vec::with_capacity(256 + size);
         let kind = WrittenKind::Committed { room, epoch, head };
@@ -152,7 +159,7 @@ pub(super) enum WrittenKind<'a> {
 }
 
 /// What a notice says.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Heard {
     /// The hub that says it.
     pub(crate) from: MessageId,
@@ -160,7 +167,7 @@ pub(crate) struct Heard {
 }
 
 /// What a hub has to tell.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum News {
     /// The room's log has these entries, in order and without holes, perhaps none that are told, and goes up to this head.
     Committed {
