@@ -99,7 +99,7 @@ impl Understood {
                 let entries: Vec<_> = entries.iter().map(|entry| (entry.clone(), Frame::of(entry))).collect();
                 Notice::of_commit(from, room, epoch, *head, &entries)
             }
-            News::Kick { user } => Notice::kick(from, user),
+            News::Kick { id, user } => Notice::kick(from, *id, user),
             News::Knock { room } => Notice::knock(from, room),
             News::Presence { room, tell } => Notice::tell(from, room, tell),
             News::PresenceAsked { room, lasts, at_once } => Notice::ask(from, room, *lasts, *at_once),

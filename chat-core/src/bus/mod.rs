@@ -1,6 +1,7 @@
 //! The contract of a bus: how hubs that share a store tell each other what is new.
 
 mod inbox;
+mod kicks;
 mod link;
 mod local;
 mod notice;

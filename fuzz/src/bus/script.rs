@@ -100,6 +100,7 @@ pub enum Told {
     },
     Kick {
         from: u8,
+        id: u8,
         user: bool,
     },
     Knock {

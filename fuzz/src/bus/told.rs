@@ -162,7 +162,9 @@ pub fn written(told: &Told, rooms: &[Stored]) -> Vec<u8> {
             let epoch = if *other_log { "other" } else { &stored.epoch };
             json!({"t": "committed", "room": stored.room, "epoch": epoch, "head": last})
         }
-        Told::Kick { user, .. } => json!({"t": "kick", "user": person((*user).into()).id()}),
+        Told::Kick { id, user, .. } => {
+            json!({"t": "kick", "id": MessageId::from_u128((*id).into()), "user": person((*user).into()).id()})
+        }
         Told::Knock { room: of, .. } => json!({"t": "knock", "room": room(*of).room}),
         Told::Presence {
             room: of,
