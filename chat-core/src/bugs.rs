@@ -81,6 +81,8 @@ mod switches {
         EntriesUntold,
         /// Other hubs aren't told who is sent away.
         KickUntold,
+        /// A kick that another hub tells of is carried out as often as it comes.
+        KickRepeated,
         /// Any number of entries that are told of too early are kept.
         EarlyUnbounded,
         /// What is missing is read from the store once, and not again.

@@ -1,9 +1,11 @@
-//! A door for fuzzing, of builds with `--cfg fuzzing` alone: what is private and reads what clients send.
+//! A door for fuzzing, of builds with `--cfg fuzzing` alone: what is private and reads what clients and other hubs send.
 
 use serde_json::{Value, json};
 
+use crate::bus::{Heard, News};
+use crate::log::Frame;
 use crate::wire::{self, ClientFrame};
-use crate::{Draft, JsonObject};
+use crate::{Draft, JsonObject, Notice};
 
 /// Why a frame was turned down.
 #[derive(Debug)]
@@ -70,4 +72,38 @@ pub fn understand(text: &[u8]) -> Result<Option<JsonObject>, Rejected> {
 /// [`Rejected`].
 pub fn understand_plain(text: &[u8]) -> Result<Draft, Rejected> {
     wire::parse_plain(text).map_err(Rejected::from)
+}
+
+/// What a notice said.
+#[derive(Debug, PartialEq)]
+pub struct Understood(Heard);
+
+/// Reads a notice of a bus. `None` if it is none.
+#[must_use]
+pub fn understand_notice(bytes: &[u8]) -> Option<Understood> {
+    Heard::read(bytes).ok().map(Understood)
+}
+
+impl Understood {
+    /// The same, as this version of a hub writes it; `None` if it is of a kind that isn't known.
+    #[must_use]
+    pub fn written(&self) -> Option<Notice> {
+        let from = self.0.from;
+        Some(match &self.0.news {
+            News::Committed {
+                room,
+                epoch,
+                head,
+                entries,
+            } => {
+                let entries: Vec<_> = entries.iter().map(|entry| (entry.clone(), Frame::of(entry))).collect();
+                Notice::of_commit(from, room, epoch, *head, &entries)
+            }
+            News::Kick { id, user } => Notice::kick(from, *id, user),
+            News::Knock { room } => Notice::knock(from, room),
+            News::Presence { room, tell } => Notice::tell(from, room, tell),
+            News::PresenceAsked { room, lasts, at_once } => Notice::ask(from, room, *lasts, *at_once),
+            News::Unknown => return None,
+        })
+    }
 }

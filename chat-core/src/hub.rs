@@ -257,10 +257,11 @@ impl Hub {
     /// waited for: what has no answer yet may be done or not. It doesn't keep the user from coming back: that is the
     /// policy's part, which is told first therefore.
     pub fn kick(&self, user: &UserId) -> usize {
-        if let Some(link) = &self.engine().bus {
-            link.kick(user);
+        let engine = self.engine();
+        if let Some(link) = &engine.bus {
+            link.kick(engine.ids.message_id(), user);
         }
-        self.engine().kick(user)
+        engine.kick(user)
     }
 
     /// Whether notices get through to other hubs now, as far as is known here; `None` without a [bus](HubBuilder::bus). While

@@ -350,6 +350,28 @@ async fn a_kick_reaches_every_node() {
     sees(&mut bob, 1).await;
 }
 
+/// Ann is sent away elsewhere and comes back; then the bus hands the same notice over again. Another kick is another matter.
+#[tokio::test(start_paused = true)]
+async fn a_kick_that_comes_again_closes_nothing_more() {
+    let (_store, [(one, bus), (two, other)]) = by_hand();
+    let mut ann = member(&one, "ann").await;
+    two.kick(user("ann").id());
+    let first = other.sent();
+    assert_eq!(first.len(), 1);
+    bus.deliver(&first[0]).await;
+    assert_eq!(ann.closed().await, 4503);
+    let mut ann = member(&one, "ann").await;
+    for _ in 0..3 {
+        bus.deliver(&first[0]).await;
+    }
+    assert!(ann.hears_nothing(Duration::from_secs(1)).await);
+    two.kick(user("ann").id());
+    for notice in other.sent() {
+        bus.deliver(&notice).await;
+    }
+    assert_eq!(ann.closed().await, 4503);
+}
+
 /// A hub that stops still tells of what it commits, and its own bus doesn't keep it.
 #[tokio::test(start_paused = true)]
 async fn a_stopping_hub_tells_of_what_it_commits() {

@@ -48,6 +48,7 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(KickUntold), 100, &[NEWS]),
     (Engine(EarlyUnbounded), 100, &[BOUNDED]),
     (Engine(RepairsOnce), 300, &[NEWS]),
+    (Engine(KickRepeated), 300, &[REASONS]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.

@@ -56,8 +56,10 @@ impl Inbox {
                     log.heard(Some(&epoch), head, entries).await;
                 }
             }
-            News::Kick { user } => {
-                engine.kick(&user);
+            News::Kick { id, user } => {
+                if engine.bus.as_ref().is_some_and(|link| link.is_new_kick(id)) {
+                    engine.kick(&user);
+                }
             }
             News::Knock { room } => {
                 if let Some(log) = engine.room_in_use(&room) {

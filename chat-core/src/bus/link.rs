@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
+use super::kicks::Kicks;
 use super::{Bus, Inbox, Notice};
 use crate::bugs::bug;
 use crate::engine::Engine;
@@ -25,6 +26,7 @@ pub(crate) struct Link {
     /// Rooms whose first member came or whose last one left.
     changed: Mutex<Vec<RoomId>>,
     wake: Notify,
+    kicks: Mutex<Kicks>,
     /// Rooms about which notices arrive.
     watched: Mutex<HashSet<RoomId>>,
     /// Places for readings of the store that the bus is the reason of.
@@ -44,6 +46,7 @@ impl Link {
             node,
             changed: Mutex::default(),
             wake: Notify::new(),
+            kicks: Mutex::default(),
             watched: Mutex::default(),
             readings: Semaphore::new(COMPARED_AT_ONCE),
         }
@@ -70,11 +73,16 @@ impl Link {
         self.publish(&Notice::head(self.node, room, epoch, head));
     }
 
-    /// Tells that the user is to be sent away everywhere.
-    pub(crate) fn kick(&self, user: &UserId) {
+    /// Tells that the user is to be sent away everywhere; the id is another one for each kick.
+    pub(crate) fn kick(&self, id: MessageId, user: &UserId) {
         if !bug!(KickUntold) {
-            self.publish(&Notice::kick(self.node, user));
+            self.publish(&Notice::kick(self.node, id, user));
         }
+    }
+
+    /// Whether this kick is heard of for the first time.
+    pub(super) fn is_new_kick(&self, id: MessageId) -> bool {
+        self.kicks.lock().is_new(id) || bug!(KickRepeated)
     }
 
     /// Asks others who write the room for a turn. All of them: who writes needs no members.

@@ -1,6 +1,7 @@
 //! The contract of a bus: how hubs that share a store tell each other what is new.
 
 mod inbox;
+mod kicks;
 mod link;
 mod local;
 mod notice;
@@ -17,6 +18,8 @@ pub use inbox::Inbox;
 pub(crate) use link::{Link, run};
 pub use local::LocalBus;
 pub use notice::Notice;
+#[cfg(fuzzing)]
+pub(crate) use notice::{Heard, News};
 
 /// Carries [notices](Notice) between the hubs that share a store. **Everything on it is a hint**: a notice may be lost,
 /// repeated, delayed and overtaken by others, and the hubs still deliver every entry once and in order, since the store is the

@@ -72,7 +72,14 @@ impl Notice {
         Self::of_commit(from, room, epoch, head, &[])
     }
 
-    fn of_commit(from: MessageId, room: &RoomId, epoch: &Epoch, head: u64, entries: &[(Entry, Frame)]) -> Self {
+    /// The log has got these entries, all of which fit, and goes up to this head.
+    pub(crate) fn of_commit(
+        from: MessageId,
+        room: &RoomId,
+        epoch: &Epoch,
+        head: u64,
+        entries: &[(Entry, Frame)],
+    ) -> Self {
         let size: usize = entries.iter().map(|(_, frame)| frame.bytes.len() + 16).sum();
         let mut out = Vec::with_capacity(256 + size);
         let kind = WrittenKind::Committed { room, epoch, head };
@@ -96,9 +103,9 @@ impl Notice {
         }
     }
 
-    /// This user's connections are to be closed, on all nodes.
-    pub(crate) fn kick(from: MessageId, user: &UserId) -> Self {
-        Self::of_no_commit(from, None, WrittenKind::Kick { user }, &[])
+    /// This user's connections are to be closed, on all nodes; by the id, who is told again knows it.
+    pub(crate) fn kick(from: MessageId, id: MessageId, user: &UserId) -> Self {
+        Self::of_no_commit(from, None, WrittenKind::Kick { id, user }, &[])
     }
 
     /// This hub asks for a turn in writing the room.
@@ -141,6 +148,7 @@ pub(super) enum WrittenKind<'a> {
         head: u64,
     },
     Kick {
+        id: MessageId,
         user: &'a UserId,
     },
     Knock {
@@ -152,7 +160,7 @@ pub(super) enum WrittenKind<'a> {
 }
 
 /// What a notice says.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Heard {
     /// The hub that says it.
     pub(crate) from: MessageId,
@@ -160,7 +168,7 @@ pub(crate) struct Heard {
 }
 
 /// What a hub has to tell.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum News {
     /// The room's log has these entries, in order and without holes, perhaps none that are told, and goes up to this head.
     Committed {
@@ -169,8 +177,8 @@ pub(crate) enum News {
         head: u64,
         entries: Vec<Entry>,
     },
-    /// The user's connections are to be closed.
-    Kick { user: UserId },
+    /// The user's connections are to be closed, unless this kick is known.
+    Kick { id: MessageId, user: UserId },
     /// The hub has lost a race for the next place in a room's log, and asks for a turn.
     Knock { room: RoomId },
     /// Who is in a room there.
@@ -213,6 +221,7 @@ impl Heard {
                 head: u64,
             },
             Kick {
+                id: MessageId,
                 user: UserId,
             },
             Knock {
@@ -229,7 +238,7 @@ impl Heard {
         let Head { from, kind } = serde_json::from_slice(first)?;
         let news = match kind {
             Kind::Unknown => News::Unknown,
-            Kind::Kick { user } => News::Kick { user },
+            Kind::Kick { id, user } => News::Kick { id, user },
             Kind::Knock { room } => News::Knock { room },
             Kind::Presence(head) => head.news(lines)?,
             Kind::PresenceAsked(ask) => ask.news(),

@@ -29,6 +29,7 @@ pub(crate) fn end(world: &Arc<World>, hub: HubId, dead: CancellationToken) -> Op
         rooms: BTreeSet::new(),
         due: BTreeMap::new(),
         wake: wake.clone(),
+        kicks: BTreeSet::new(),
         way: world.wire.rng.millis(0, 5),
         cut: false,
     };
@@ -65,7 +66,9 @@ impl End {
         self.world.see(&Event::Noticed { hub, what: &parcel });
         match &parcel {
             Parcel::Notice { from, bytes, .. } => {
-                if let Some(user) = parcel.kicks().filter(|_| *from != hub) {
+                if let Some((id, user)) = parcel.kicks().filter(|_| *from != hub)
+                    && self.world.wire.is_new_kick(hub, id)
+                {
                     self.world.see(&Event::SentAway { hub, user: &user });
                 }
                 inbox.deliver(bytes).await;

@@ -74,6 +74,8 @@ struct Mailbox {
     rooms: BTreeSet<RoomId>,
     due: BTreeMap<(Instant, u64), Parcel>,
     wake: Arc<Notify>,
+    /// The kicks that it was told of.
+    kicks: BTreeSet<String>,
     /// How long it usually takes to get there.
     way: Duration,
     /// Whether the hub neither hears nor is heard.
@@ -105,6 +107,12 @@ impl Wire {
     fn is_cut(&self, hub: HubId) -> bool {
         let state = self.state.lock();
         state.down || state.boxes.get(&hub).is_none_or(|end| end.cut)
+    }
+
+    /// Whether the hub is told of this kick for the first time.
+    fn is_new_kick(&self, hub: HubId, id: String) -> bool {
+        let mut state = self.state.lock();
+        state.boxes.get_mut(&hub).is_some_and(|end| end.kicks.insert(id))
     }
 
     /// The hub is dead, or has let go of the bus: nothing comes to it any more, and its interest is forgotten.

@@ -43,13 +43,14 @@ impl Parcel {
         }
     }
 
-    /// Who is to be sent away.
-    pub(super) fn kicks(&self) -> Option<String> {
+    /// Which kick it tells of, and who is to be sent away.
+    pub(super) fn kicks(&self) -> Option<(String, String)> {
         let Self::Notice { bytes, room: None, .. } = self else {
             return None;
         };
         let kick: Value = serde_json::from_slice(bytes).ok()?;
-        kick["user"].as_str().map(str::to_owned)
+        let text = |key: &str| kick[key].as_str().map(str::to_owned);
+        text("id").zip(text("user"))
     }
 
     /// What a fault makes of it: nothing that reads as well as a notice and says something else about entries, since what

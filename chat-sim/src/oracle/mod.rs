@@ -106,7 +106,7 @@ pub(crate) enum Event<'a> {
     Announced { hub: HubId, what: &'a Parcel },
     /// A hub is told by the bus.
     Noticed { hub: HubId, what: &'a Parcel },
-    /// It is told that this user is to be sent away.
+    /// It is told, for the first time, that this user is to be sent away.
     SentAway { hub: HubId, user: &'a str },
     /// Something goes wrong with what is to come to this hub by the bus, or with its way to the bus.
     BusFault { hub: HubId, what: BusFault },

@@ -1,6 +1,6 @@
 //! The client's end of one connection, and what it holds the hub to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use roomcast_core::{Ended, Hub, Inbound, Refusal};
@@ -53,6 +53,8 @@ pub struct Peer {
     greeted: bool,
     pub pending: HashMap<String, Pending>,
     rooms: HashMap<String, Next>,
+    /// Who is in each room, as far as the client was told.
+    rosters: HashMap<String, BTreeMap<String, String>>,
     last_plain: u64,
     said_bye: bool,
     pub closed: Option<u16>,
@@ -64,6 +66,7 @@ pub enum News {
         room: String,
         seq: u64,
         id: Option<String>,
+        frame: Value,
     },
     Room {
         room: String,
@@ -119,6 +122,7 @@ impl Peer {
             greeted: false,
             pending: HashMap::new(),
             rooms: HashMap::new(),
+            rosters: HashMap::new(),
             last_plain: 0,
             said_bye: false,
             closed: None,
@@ -173,6 +177,7 @@ impl Peer {
             room: text(frame, "room_id"),
             seq,
             id: None,
+            frame: frame.clone(),
         });
     }
 
@@ -212,6 +217,7 @@ impl Peer {
             Some("left") => {
                 let room = text(frame, "room_id");
                 assert!(self.rooms.remove(&room).is_some(), "the client wasn't in {room}");
+                self.rosters.remove(&room);
             }
             None | Some("edit" | "delete") => self.entry(frame, news),
             Some("gap") => self.gap(frame),
@@ -250,6 +256,7 @@ impl Peer {
             (_, asked) => panic!("{asked:?} is answered with {frame}"),
         };
         self.rooms.insert(room.clone(), next);
+        self.rosters.remove(&room);
         news.push(News::Room { room, epoch });
     }
 
@@ -273,22 +280,48 @@ impl Peer {
                 "what was deleted is told: {frame}"
             );
         }
-        news.push(News::Entry { room, seq, id });
+        news.push(News::Entry {
+            room,
+            seq,
+            id,
+            frame: frame.clone(),
+        });
     }
 
-    fn presence(&self, frame: &Value) {
+    /// A whole state, or a change that fits the state before.
+    fn presence(&mut self, frame: &Value) {
         let (room, online) = (text(frame, "room_id"), number(frame, "online"));
         assert!(self.rooms.contains_key(&room), "the client isn't in {room}: {frame}");
-        match (
+        let lists = (
             frame["users"].as_array(),
             frame["came"].as_array(),
             frame["left"].as_array(),
-        ) {
+        );
+        let listed = |users: &[Value]| -> Vec<_> {
+            let user = |user| (text(user, "id"), text(user, "name"));
+            users.iter().map(user).collect()
+        };
+        match lists {
             (Some(users), None, None) => {
                 assert!(online >= users.len() as u64, "{frame}");
                 assert_eq!(frame["more"], online > users.len() as u64, "{frame}");
+                let users = listed(users);
+                assert!(users.is_sorted_by(|(a, _), (b, _)| a < b), "{frame}");
+                self.rosters.insert(room, users.into_iter().collect());
             }
-            (None, Some(_), Some(_)) => {}
+            (None, Some(came), Some(left)) => {
+                let roster = self.rosters.get_mut(&room);
+                let roster = roster.unwrap_or_else(|| panic!("a change of nothing: {frame}"));
+                for id in left {
+                    let id = id.as_str().expect("an id");
+                    assert!(roster.remove(id).is_some(), "{id} wasn't there: {frame}");
+                }
+                for (id, name) in listed(came) {
+                    let before = roster.insert(id, name.clone());
+                    assert_ne!(before, Some(name), "came twice: {frame}");
+                }
+                assert!(online >= roster.len() as u64, "{frame}");
+            }
             _ => panic!("neither a state nor a change: {frame}"),
         }
     }

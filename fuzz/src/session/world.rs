@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use roomcast_core::{
-    Client, Clock, Denied, Draft, Epoch, Hub, IdSource, Inbound, Limits, MemoryStore, Message, MessageId, MessageStore,
-    OpenPolicy, Policy, QueueLimit, Rate, RoomId, Timestamp, User, async_trait,
+    Client, Denied, Draft, Hub, Inbound, Limits, MemoryStore, Message, MessageId, MessageStore, OpenPolicy, Policy,
+    QueueLimit, Rate, RoomId, User, async_trait,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::peer::{Asked, News, Peer, Pending, asked};
 use super::script::{self, Request, Script, Start, Step};
+use crate::sources::{Ids, SimulatedClock};
 
 /// The last one is closed to everybody; what was said in the one before isn't told to who comes later.
 const ROOMS: [&str; 4] = ["a", "b", "quiet", "closed"];
@@ -25,28 +25,6 @@ const USERS: [&str; 3] = ["ann", "bob", "ann"];
 const SETTLED: Duration = Duration::from_secs(90);
 
 const SHUTDOWN: Duration = Duration::from_secs(20);
-
-/// Counts.
-#[derive(Default)]
-struct Ids(AtomicU64);
-
-impl IdSource for Ids {
-    fn message_id(&self) -> MessageId {
-        MessageId::from_u128(u128::from(self.0.fetch_add(1, Ordering::Relaxed) + 1))
-    }
-
-    fn epoch(&self) -> Epoch {
-        Epoch::new(format!("e{}", self.0.fetch_add(1, Ordering::Relaxed))).expect("letters and digits")
-    }
-}
-
-struct SimulatedClock(Instant);
-
-impl Clock for SimulatedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.elapsed().as_millis() as i64)
-    }
-}
 
 struct House;
 
@@ -157,7 +135,7 @@ impl World {
         let hub = Hub::builder(store.clone(), House)
             .limits(limits(script))
             .ids(Ids::default())
-            .clock(SimulatedClock(Instant::now()))
+            .clock(SimulatedClock::new())
             .seed(1)
             .build()
             .expect("the limits make sense");
@@ -415,7 +393,7 @@ impl World {
         }
         for news in news {
             match news {
-                News::Entry { room, seq, id } => {
+                News::Entry { room, seq, id, .. } => {
                     self.messages.extend(id);
                     if let Some((_, known)) = self.cursors.get_mut(&room) {
                         *known = seq.max(*known);
