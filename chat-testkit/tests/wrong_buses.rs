@@ -40,6 +40,7 @@ const MISTAKES: &[(Mistake, &[&str])] = &[
         Mistake::CarriesRoomsAlone,
         &["a_kick_reaches_every_node", "a_kick_may_be_the_first_thing"],
     ),
+    (Mistake::DropsWhatPasses, &["who_is_there_is_known_where_nobody_is"]),
     (
         Mistake::TellsWhileItRuns,
         &["a_kick_may_be_the_first_thing", "a_stopping_hub_still_tells"],

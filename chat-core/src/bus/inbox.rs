@@ -76,10 +76,12 @@ impl Inbox {
         }
     }
 
-    /// Whether a hub's room would hear of commits: for a bus that sees what the store writes, to pass over the rest.
+    /// Whether the hub would do something with what is told of this room: for a bus that sees what the store writes, to pass
+    /// over the rest. A room is of interest to its members, and for a while to whoever asks who is in it.
     #[must_use]
     pub fn wants(&self, room: &RoomId) -> bool {
-        self.engine.upgrade().is_some_and(|engine| engine.has_members(room))
+        let wants = |engine: Arc<Engine>| engine.has_members(room) || engine.presence.is_watched(room);
+        self.engine.upgrade().is_some_and(wants)
     }
 
     /// Entries that a bus saw in the store itself, in order and without holes; those that were seen before are passed

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::cluster::*;
 use super::harness::BusHarness;
-use super::member::Member;
+use super::member::{Member, SOON};
 
 /// A hub is told of rooms in which it has members, and not of those that nobody ever was in or that all have left.
 pub async fn rooms_without_members_cost_nothing(harness: &dyn BusHarness) {
@@ -86,6 +86,28 @@ pub async fn nothing_falls_between_joining_and_watching(harness: &dyn BusHarness
     for task in tasks {
         task.await.unwrap();
     }
+    stop([one, two]).await;
+}
+
+/// Who is in a room can be asked of a hub in which nobody is in it: what others tell of the room gets there for as long.
+pub async fn who_is_there_is_known_where_nobody_is(harness: &dyn BusHarness) {
+    let [one, two] = hubs(harness).await;
+    settle([&one, &two]).await;
+    let here = room("here");
+    let ann = Member::join(&one, "ann", &here).await;
+    let began = Instant::now();
+    loop {
+        let presence = two.room(here.clone()).presence().await;
+        if presence.users == [user("ann")] {
+            break;
+        }
+        assert!(
+            began.elapsed() < SOON,
+            "not within {SOON:?}: ann is there, and not {presence:?}"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    ann.leave().await;
     stop([one, two]).await;
 }
 

@@ -64,6 +64,7 @@ macro_rules! __bus_checks {
             interest_comes_back
             nothing_falls_between_joining_and_watching
             members_come_and_go
+            who_is_there_is_known_where_nobody_is
             a_kick_reaches_every_node
             a_kick_may_be_the_first_thing
             a_stopping_hub_still_tells

@@ -39,6 +39,7 @@ pub(crate) enum Mistake {
     /// During a cut, a watch waits for its end, and a notice for a while.
     WaitsInACut,
     CarriesRoomsAlone,
+    DropsWhatPasses,
     TellsWhileItRuns,
     /// A task of its own goes on for ever.
     LeavesATask,
@@ -186,6 +187,9 @@ impl Bus for Handle {
 
     fn publish(&self, notice: &Notice) {
         if self.0.is(Mistake::TellsWhileItRuns) && !self.0.runs.load(SeqCst) {
+            return;
+        }
+        if self.0.is(Mistake::DropsWhatPasses) && notice.is_passing() {
             return;
         }
         if self.0.is(Mistake::WaitsInACut) && self.0.net.is_cut() {
