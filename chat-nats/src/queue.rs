@@ -63,15 +63,15 @@ impl Notices {
         self.queue.len() <= bound.notices && self.bytes <= bound.bytes
     }
 
-    /// Keeps the last notice of each room: it says how far the log goes, and who lacks what is before it reads that from the
-    /// store. If that isn't enough, the oldest go; those of no room at last, since nothing makes up for a kick. Half of the
-    /// bound is free then, so that this is rare.
+    /// Drops what is passing, and keeps the last notice of each room: it says how far the log goes, and who lacks what is before
+    /// it reads that from the store. If that isn't enough, the oldest go; those of no room at last, since nothing makes up for
+    /// a kick. Half of the bound is free then, so that this is rare.
     fn shrink(&mut self) -> usize {
         let before = self.queue.len();
         let mut rooms = HashSet::new();
         let mut kept = VecDeque::new();
         for notice in std::mem::take(&mut self.queue).into_iter().rev() {
-            if notice.room().is_none_or(|room| rooms.insert(room.clone())) {
+            if !notice.is_passing() && notice.room().is_none_or(|room| rooms.insert(room.clone())) {
                 kept.push_front(notice);
             }
         }
@@ -234,6 +234,38 @@ mod tests {
             texts[1].contains(r#""room":"a""#) && texts[1].contains(r#""head":3"#),
             "{texts:?}"
         );
+    }
+
+    /// Who is in a room and who asks for a turn pushes out neither kicks nor how far a log goes.
+    #[tokio::test]
+    async fn what_is_passing_goes_first() {
+        let kept = Arc::new(Kept::default());
+        let hub = Hub::builder(MemoryStore::new(), OpenPolicy).bus(kept.clone());
+        let hub = hub.build().unwrap();
+        let room = RoomId::new("a").unwrap();
+        hub.publish(&room, &User::named("bot").unwrap(), Draft::text("hi"))
+            .await
+            .unwrap();
+        hub.kick(User::named("ann").unwrap().id());
+        // It asks the others, which are none.
+        hub.room(room).presence().await;
+        let told = std::mem::take(&mut *kept.0.lock());
+        let passing: Vec<_> = told.iter().filter(|notice| notice.is_passing()).collect();
+        assert!(!passing.is_empty(), "{told:?}");
+        let mut queue = Notices::new(bound(8));
+        for notice in &told {
+            queue.push(notice.clone());
+        }
+        for _ in 0..100 {
+            queue.push(passing[0].clone());
+        }
+        let texts = texts(queue);
+        for kind in ["kick", "committed"] {
+            assert!(
+                texts.iter().any(|text| text.contains(kind)),
+                "{kind} is gone: {texts:?}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -26,8 +26,9 @@ pub(crate) use notice::{Heard, News};
 /// truth. What a bus loses costs time alone: until the next notice about the room, or until heads are compared
 /// ([`Limits::head_check`](crate::Limits::head_check)).
 ///
-/// Whoever can publish on it can show anything to the members of a room until they ask the store: let nobody but the hubs
-/// reach it.
+/// Whoever can publish on it can show anything to the members of a room, and have any user's connections closed. A member that
+/// was shown an entry which isn't in the log has its number in its cursor, and misses the one that gets that number later. So let
+/// nobody but the hubs reach it.
 ///
 /// One value serves one hub; on each node, give the hub one of its own with
 /// [`HubBuilder::bus`](crate::HubBuilder::bus). Without any, a hub does no work for others.

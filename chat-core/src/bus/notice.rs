@@ -21,8 +21,15 @@ const MOST: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub struct Notice {
     room: Option<RoomId>,
-    committed: bool,
+    kind: Kind,
     bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Commit,
+    Kick,
+    Passing,
 }
 
 impl Notice {
@@ -35,7 +42,14 @@ impl Notice {
     /// Whether it tells of entries in the store's log. A bus that sees what the store writes needs not carry it.
     #[must_use]
     pub fn is_of_commit(&self) -> bool {
-        self.committed
+        self.kind == Kind::Commit
+    }
+
+    /// Whether it is soon told anew, or of no use a moment later: a turn that is asked for, who is in a room. What a bus can't
+    /// carry now it drops of these first.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.kind == Kind::Passing
     }
 
     /// What travels: UTF-8 text without NUL, at most about 128 KiB.
@@ -98,7 +112,7 @@ impl Notice {
         }
         Self {
             room: Some(room.clone()),
-            committed: true,
+            kind: Kind::Commit,
             bytes: out.into(),
         }
     }
@@ -116,11 +130,16 @@ impl Notice {
     /// To those who watch the room, or to all; with the lines below its head.
     pub(super) fn of_no_commit(from: MessageId, room: Option<&RoomId>, kind: WrittenKind<'_>, below: &[u8]) -> Self {
         let mut out = Vec::with_capacity(256 + below.len());
+        let sort = match kind {
+            WrittenKind::Kick { .. } => Kind::Kick,
+            WrittenKind::Committed { .. } => Kind::Commit,
+            WrittenKind::Knock { .. } | WrittenKind::Presence(_) | WrittenKind::PresenceAsked(_) => Kind::Passing,
+        };
         line(&mut out, &Written { from, kind });
         out.extend_from_slice(below);
         Self {
             room: room.cloned(),
-            committed: false,
+            kind: sort,
             bytes: out.into(),
         }
     }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::database::Database;
 use crate::error::unwritten;
 
-/// How many may wait; what comes then is lost. A notice has 128 KiB at most, and a signal far less.
+/// How many may wait, of those that are passing and of the others; what comes then is lost. A signal has a few kilobytes at most.
 const WAITING: usize = 256;
 /// How many are written at once.
 const TOGETHER: usize = 64;
@@ -38,8 +38,14 @@ pub(super) const ROOM: &str = "room";
 /// The way out for signals.
 pub(super) struct Signals {
     /// `None` once closed.
-    sender: Mutex<Option<mpsc::Sender<Notice>>>,
+    senders: Mutex<Option<Senders>>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Two ways, so that kicks don't wait behind who is in which room, and aren't lost for it.
+struct Senders {
+    lasting: mpsc::Sender<Notice>,
+    passing: mpsc::Sender<Notice>,
 }
 
 impl Signals {
@@ -57,29 +63,34 @@ impl Signals {
             .write(collection.create_index(index).into_future())
             .await?
             .map_err(unwritten)?;
-        let (sender, receiver) = mpsc::channel(WAITING);
-        // It ends when the sender is gone.
-        let writer = tokio::spawn(write(database, collection, receiver));
+        let (lasting, kicks) = mpsc::channel(WAITING);
+        let (passing, others) = mpsc::channel(WAITING);
+        // It ends when the senders are gone.
+        let writer = tokio::spawn(write(database, collection, kicks, others));
         Ok(Self {
-            sender: Mutex::new(Some(sender)),
+            senders: Mutex::new(Some(Senders { lasting, passing })),
             writer: tokio::sync::Mutex::new(Some(writer)),
         })
     }
 
     /// Has a notice written soon, or drops it.
     pub(super) fn send(&self, notice: &Notice) {
-        let sender = self.sender.lock();
-        if sender
-            .as_ref()
-            .is_none_or(|sender| sender.try_send(notice.clone()).is_err())
-        {
+        let is_lost = match &*self.senders.lock() {
+            Some(senders) if notice.is_passing() => senders.passing.try_send(notice.clone()).is_err(),
+            Some(senders) => senders.lasting.try_send(notice.clone()).is_err(),
+            None => true,
+        };
+        if is_lost && notice.is_passing() {
+            // It is told anew in seconds, and while MongoDB is away there are many of them.
+            tracing::debug!("a passing signal to other hubs is lost: too many wait, or the bus is closed");
+        } else if is_lost {
             tracing::warn!("a signal to other hubs is lost: too many wait, or the bus is closed");
         }
     }
 
     /// Waits until what was sent is written, for a while.
     pub(super) async fn close(&self) {
-        self.sender.lock().take();
+        self.senders.lock().take();
         if let Some(mut writer) = self.writer.lock().await.take()
             && tokio::time::timeout(LAST, &mut writer).await.is_err()
         {
@@ -89,9 +100,26 @@ impl Signals {
     }
 }
 
-async fn write(database: Arc<Database>, collection: Collection<Document>, mut notices: mpsc::Receiver<Notice>) {
+async fn write(
+    database: Arc<Database>,
+    collection: Collection<Document>,
+    mut lasting: mpsc::Receiver<Notice>,
+    mut passing: mpsc::Receiver<Notice>,
+) {
     let mut some = Vec::with_capacity(TOGETHER);
-    while notices.recv_many(&mut some, TOGETHER).await > 0 {
+    loop {
+        let first = tokio::select! {
+            biased;
+            Some(notice) = lasting.recv() => notice,
+            Some(notice) = passing.recv() => notice,
+            else => return,
+        };
+        some.push(first);
+        while some.len() < TOGETHER
+            && let Ok(notice) = lasting.try_recv().or_else(|_| passing.try_recv())
+        {
+            some.push(notice);
+        }
         let documents = some.drain(..).map(|notice| document(&notice));
         let insert = collection.insert_many(documents.collect::<Vec<_>>()).into_future();
         if let Err(error) = database
