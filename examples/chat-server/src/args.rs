@@ -21,10 +21,11 @@ pub(crate) struct Args {
         long,
         global = true,
         env = "CHAT_STORE",
+        hide_env_values = true,
         default_value = "sqlite:chat.db",
         value_name = "STORE"
     )]
-    pub(crate) store: StoreChoice,
+    store: String,
 
     /// The origin of a page that may connect: scheme, host and port, https://… as browsers write it. Several are separated by commas, or the flag is given several times. Without it, pages of this server alone
     #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
@@ -44,13 +45,24 @@ pub(crate) struct Args {
 
     /// How servers that share a store hear of each other: nats://HOST:PORT, several with commas between them, tls:// for TLS; or mongodb, by the store mongodb://… itself. Without it, others' messages are seen when somebody joins, and twice a minute, and who is in a room is known of this server alone
     #[arg(long, env = "CHAT_BUS", hide_env_values = true, value_name = "BUS")]
-    pub(crate) bus: Option<BusChoice>,
+    bus: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
 impl Args {
+    /// Where messages are kept. Not read by clap, which shows what it can't read, and there may be a password in it.
+    pub(crate) fn store(&self) -> Result<StoreChoice, String> {
+        self.store.parse().map_err(|error| format!("--store: {error}"))
+    }
+
+    /// How servers hear of each other; the same holds for it.
+    pub(crate) fn bus(&self) -> Result<Option<BusChoice>, String> {
+        let bus = self.bus.as_ref().map(|text| text.parse()).transpose();
+        bus.map_err(|error: String| format!("--bus: {error}"))
+    }
+
     /// The origins that were listed; none means pages of this server alone.
     pub(crate) fn origins(&self) -> Vec<String> {
         // An empty entry says nothing: an empty variable, a comma too many.
@@ -220,6 +232,21 @@ mod tests {
             let error = wrong.parse::<BusChoice>().unwrap_err();
             assert!(error.contains("nats://HOST:PORT"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_password_is_told_to_nobody() {
+        let args = Args::try_parse_from([
+            "chat-server",
+            "--store",
+            "mongo://chat:secret@x/y",
+            "--bus",
+            "nats:/c:secret@x",
+        ]);
+        let args = args.unwrap();
+        let errors = [args.store().unwrap_err(), args.bus().unwrap_err()];
+        assert!(errors[0].starts_with("--store: a store is") && errors[1].starts_with("--bus: a bus is"));
+        assert!(errors.iter().all(|error| !error.contains("secret")));
     }
 
     #[test]

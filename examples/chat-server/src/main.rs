@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use args::{Args, Command};
+use args::{Args, BusChoice, Command, StoreChoice};
 use output::{chain, complain, say, start_log};
 use store::Opened;
 
@@ -48,7 +48,15 @@ async fn main() -> ExitCode {
         complain(line);
         return ExitCode::from(2);
     }
-    match run(args).await {
+    let addresses = args.store().and_then(|store| Ok((store, args.bus()?)));
+    let (store, bus) = match addresses {
+        Ok(addresses) => addresses,
+        Err(line) => {
+            complain(line);
+            return ExitCode::from(2);
+        }
+    };
+    match run(args, store, bus).await {
         Ok(code) => code,
         Err(error) => {
             complain(chain(&*error));
@@ -57,9 +65,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+async fn run(args: Args, store: StoreChoice, bus: Option<BusChoice>) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(Command::Import { from, collection }) = &args.command {
-        let store = store::open(&args.store, args.retention).await?.store;
+        let store = store::open(&store, args.retention).await?.store;
         return import::run(from, collection, store).await;
     }
     let places = files::places(args.max_connections)?;
@@ -75,12 +83,12 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
     let address = listener.local_addr()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let Opened { store, mongo } = store::open(&args.store, args.retention).await?;
+    let Opened { store, mongo } = store::open(&store, args.retention).await?;
     let mut limits = Limits::default();
     limits.rate = args.rate.0;
     limits.connections = places.chat;
     let mut hub = Hub::builder(store, OpenPolicy).limits(limits);
-    if let Some(choice) = &args.bus {
+    if let Some(choice) = &bus {
         hub = hub.bus(bus::open(choice, mongo.as_deref()).await?);
     }
     let hub = hub.build()?;
