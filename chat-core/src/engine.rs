@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use slab::Slab;
@@ -151,10 +154,12 @@ impl Engine {
                     tokio::select! {
                         biased;
                         () = engine.draining.cancelled() => return,
-                        result = room.refresh(interval / 2) => {
-                            if let Err(error) = result {
+                        result = unless_it_panics(room.refresh(interval / 2)) => match result {
+                            Some(Ok(())) => {}
+                            Some(Err(error)) => {
                                 tracing::debug!(room = %room.id, error = %Chain(&error), "heads can't be compared");
                             }
+                            None => tracing::error!(room = %room.id, "the store panicked"),
                         }
                     }
                 }
@@ -409,6 +414,16 @@ impl Drop for RoomLease {
             metrics::rooms(rooms.len());
         }
     }
+}
+
+/// Runs it to its end; `None` if it panics. For a store's code in a task that looks after more than one room.
+async fn unless_it_panics<F: Future>(work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 /// An error with its causes, for a log line.
