@@ -77,7 +77,8 @@ pub struct Limits {
     /// that isn't heard of for three times as long is taken for dead, and its users leave. 10 s, and at most 20 minutes.
     pub presence_heartbeat: Duration,
     /// How often the head of each room that has members is compared with the store's, so that entries that another hub
-    /// wrote to the same store are seen even if nobody tells this one; a join looks as well. 30 s.
+    /// wrote to the same store are seen even if nobody tells this one; a join looks as well. Rooms are looked at one after the
+    /// other, and this is the pause after all of them. 30 s.
     pub head_check: Duration,
     /// How long the policy may take for one answer; 10 s. Then the request is refused as
     /// [`Unavailable`](crate::ErrorCode::Unavailable).

@@ -265,7 +265,9 @@ impl Committer {
             answers.push_back((head, waiting, result));
         }
         self.seen = head;
-        metrics::committed(stored.len(), took);
+        if !stored.is_empty() {
+            metrics::committed(stored.len(), took);
+        }
         let tell_up_to = |sent| {
             while answers.front().is_some_and(|(seq, ..)| *seq <= sent)
                 && let Some((_, waiting, result)) = answers.pop_front()

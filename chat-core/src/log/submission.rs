@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::outbox::Closing;
 use crate::session::Session;
 use crate::wire::{self, RequestId};
-use crate::{Change, CloseCode, ErrorCode, MessageId, NewEntry, Protocol, Refusal, RoomId, weight};
+use crate::{Change, CloseCode, ErrorCode, MessageId, NewEntry, Protocol, Refusal, RoomId, metrics, weight};
 
 /// What the sender of a message is told once it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,9 @@ impl Sender {
     }
 
     fn tell_once(&mut self, result: Result<Receipt, Refusal>) {
+        if let (Some(_), Err(refusal)) = (&self.0, &result) {
+            metrics::refused(refusal.code);
+        }
         match self.0.take() {
             None => {}
             Some(To::Caller(sender)) => {

@@ -114,7 +114,8 @@ mod tests {
         let removed = items.retain(|item| matches!(item, Item::Lagging { slot: 3 | 4 }));
         assert_eq!((slots(&items), removed.len()), (vec![3, 4], 2));
         while items.pop_front().is_some() {}
-        assert!(items.is_empty() && items.len() == 0);
+        assert!(items.is_empty());
+        assert_eq!(items.len(), 0);
         items.push_front(Item::Lagging { slot: 6 });
         assert_eq!(slots(&items), [6]);
     }
