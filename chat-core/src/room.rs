@@ -62,7 +62,9 @@ impl Room {
     /// Who is in the room, on all nodes, as far as is known here. Without a [bus](crate::HubBuilder::bus) that is this node, and
     /// nothing is waited for. With one, others are asked: the first answer about a room takes about a third of a second, or a
     /// second where the bus is slow; later ones come at once, for three times
-    /// [`Limits::presence_heartbeat`](crate::Limits::presence_heartbeat) after each. Cancel safe.
+    /// [`Limits::presence_heartbeat`](crate::Limits::presence_heartbeat) after each. A node that had nobody in the room when it was
+    /// last asked, since it has just started for example, doesn't know that anybody wants to know: its users are missing until the
+    /// others ask again, which takes one heartbeat at most, unless one of them asks who is there as well. Cancel safe.
     pub async fn presence(&self) -> Presence {
         presence::of(self.hub.engine(), &self.id).await
     }

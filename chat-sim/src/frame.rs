@@ -51,13 +51,21 @@ pub(crate) struct Frame {
     pub(crate) more: bool,
     /// Why a request was refused, or the close code.
     pub(crate) code: Value,
+    /// How many users there are.
+    pub(crate) online: u64,
+    /// Who is there.
+    pub(crate) users: Option<Vec<Author>>,
+    /// Who came.
+    pub(crate) came: Option<Vec<Author>>,
+    /// Who left.
+    pub(crate) left: Option<Vec<String>>,
     /// When to try again.
     pub(crate) retry_ms: Option<u64>,
     /// When to come back.
     pub(crate) after_ms: Option<u64>,
 }
 
-/// Who did it.
+/// Who did it, or is there.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub(crate) struct Author {
     /// The user's id.

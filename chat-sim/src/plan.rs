@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) policy: u64,
     /// What joins the hubs beside the store, if anything does.
     pub(crate) bus: Option<BusPlan>,
+    /// How many joins ask who is there, in thousandths.
+    pub(crate) presence: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -46,14 +48,21 @@ pub(crate) struct BusPlan {
 }
 
 impl Plan {
-    /// The bus has a generator of its own: a seed without one is what it was before there were any.
-    pub(crate) fn draw(rng: &Rng, of_bus: &Rng) -> Self {
+    /// The bus and presence have generators of their own: a seed without is what it was before there were any.
+    pub(crate) fn draw(rng: &Rng, of_bus: &Rng, of_presence: &Rng) -> Self {
         let mut plan = Self::without_bus(rng);
         plan.bus = bus(of_bus);
         if plan.bus.is_some() {
             plan.hubs = plan.hubs.max(2);
             // Rarely, so that what the bus should have told isn't found by it.
             plan.limits.head_check = of_bus.millis(20_000, 30_000);
+        }
+        if of_presence.chance(500) {
+            plan.presence = *of_presence.pick(&[300, 800, 1_000]);
+            plan.limits.presence_heartbeat = of_presence.millis(1_000, 10_000);
+            if of_presence.chance(300) {
+                plan.limits.presence_users = of_presence.size(1, 4);
+            }
         }
         plan
     }
@@ -77,6 +86,7 @@ impl Plan {
             restarts: rough(rng, 300),
             policy: rough(rng, 200),
             bus: None,
+            presence: 0,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) disk: Disk,
     pub(crate) wire: Wire,
+    /// Decides who asks who is there.
+    pub(crate) curiosity: Rng,
     pub(crate) clock: JumpingClock,
     pub(crate) ids: Ids,
     pub(crate) policy: Moody,
@@ -74,11 +76,13 @@ impl World {
     pub(crate) fn new(seed: u64, print: bool) -> Arc<Self> {
         let rng = Rng::new(seed);
         let of_bus = Rng::new(mix(!seed));
-        let plan = Plan::draw(&rng.fork(), &of_bus);
+        let curiosity = Rng::new(mix(seed.rotate_left(32)));
+        let plan = Plan::draw(&rng.fork(), &of_bus, &curiosity);
         let began = Instant::now();
         Arc::new(Self {
             disk: Disk::new(plan.retention),
             wire: Wire::new(of_bus),
+            curiosity,
             clock: JumpingClock::new(began),
             ids: Ids::new(seed),
             policy: Moody::new(rng.fork()),
@@ -89,7 +93,7 @@ impl World {
             calm: AtomicBool::new(false),
             todo: Mutex::new(vec![1; plan.clients + plan.plain + plan.bots]),
             watch: Mutex::new(Watch {
-                oracle: Oracle::new(plan.limits.clone()),
+                oracle: Oracle::new(plan.limits.clone(), plan.bus.is_some()),
                 trace: Trace::new(print),
                 violation: None,
             }),

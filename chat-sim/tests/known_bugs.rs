@@ -17,11 +17,12 @@ const FRAMES: &str = "whole frames";
 const REASONS: &str = "a close has its reason";
 const VERBS: &str = "the server's own verbs";
 const NEWS: &str = "a good bus brings news soon";
+const PRESENCE: &str = "who asks is told who is there";
 
 /// A bug, within how many seeds it is found, and the promises that it may break first.
 const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(DeliverBeforeCommit), 100, &[ORDER]),
-    (Engine(AckBeforeCommit), 100, &[DURABLE]),
+    (Engine(AckBeforeCommit), 100, &[DURABLE, VERBS]),
     (CounterFirst, 100, &[SETTLES, SHUTDOWN, VERBS]),
     (Engine(LiveBeforeReplay), 100, &[GAP]),
     (Engine(LateAnswer), 100, &[GAP]),
@@ -49,6 +50,10 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(EarlyUnbounded), 100, &[BOUNDED]),
     (Engine(RepairsOnce), 300, &[NEWS]),
     (Engine(KickRepeated), 300, &[REASONS]),
+    (Engine(SilentHubKept), 100, &[PRESENCE]),
+    (Engine(OlderTellTaken), 2000, &[PRESENCE]),
+    (Engine(ChangeTakenForAll), 300, &[PRESENCE]),
+    (Engine(UnnamedKept), 1000, &[PRESENCE]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.

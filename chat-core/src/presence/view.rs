@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::LONGEST;
-use super::tell::{Change, Tell};
+use super::tell::{Change, Span, Tell};
+use crate::bugs::bug;
 use crate::{MessageId, RoomId, User, UserId, wire};
 
 /// For how long a user who is on no node isn't said to have left: so long has who moves to another node, or comes back after
@@ -119,13 +120,16 @@ impl View {
             return;
         }
         let count = self.nodes.entry(node).or_default();
-        if tell.no <= count.no {
+        if tell.no <= count.no && !bug!(OlderTellTaken) {
             return;
         }
         count.no = tell.no;
         count.forgotten = false;
-        count.until = Some(now + tell.lasts.min(LONGEST));
-        if let Some(span) = &tell.span {
+        count.until = (!bug!(SilentHubKept)).then(|| now + tell.lasts.min(LONGEST));
+        let all = bug!(ChangeTakenForAll).then(Span::default);
+        if let Some(span) = tell.span.as_ref().or(all.as_ref())
+            && !bug!(UnnamedKept)
+        {
             let here: BTreeSet<_> = tell.here.iter().map(User::id).collect();
             let gone = |id: &UserId, present: &Present| present.is_on(node) && span.contains(id) && !here.contains(id);
             let gone = self.users.iter().filter(|(id, present)| gone(id, present));

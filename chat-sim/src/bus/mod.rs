@@ -4,6 +4,7 @@
 mod end;
 mod faults;
 mod parcel;
+mod tells;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 pub(crate) use end::end;
 pub(crate) use faults::start;
 pub(crate) use parcel::Parcel;
+pub(crate) use tells::Tells;
 
 use crate::oracle::{Event, HubId};
 use crate::rng::Rng;

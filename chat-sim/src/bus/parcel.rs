@@ -53,10 +53,17 @@ impl Parcel {
         text("id").zip(text("user"))
     }
 
-    /// What a fault makes of it: nothing that reads as well as a notice and says something else about entries, since what
-    /// carries notices has checksums, and the format has none.
+    /// What a fault makes of it: nothing that reads as well as a notice and says something else, since what carries notices has
+    /// checksums, and the format has none.
     pub(super) fn mangled(&self, rng: &Rng) -> Self {
         match self {
+            // Half of a list would read as a list.
+            Self::Notice { bytes, .. } if self.tells().is_some() => {
+                let mut bytes = bytes.to_vec();
+                let at = rng.size(0, bytes.len() - 1);
+                bytes[at] ^= 0x80;
+                Self::Garbage(bytes)
+            }
             Self::Notice { room, bytes, .. } => match (rng.below(6), room) {
                 (0, Some(room)) => Self::Head {
                     room: room.clone(),

@@ -44,15 +44,23 @@ fn core_start(start: &Start) -> CoreStart {
     }
 }
 
-/// Opens a connection to one of the hubs; or not, and then says when to try again.
-async fn dial(
-    world: &Arc<World>,
-    rng: &Rng,
-    user: &str,
+/// What a client wants of a connection to begin with.
+struct Wish<'a> {
     protocol: Protocol,
-    room: &str,
-    start: &Start,
-) -> Result<ClientEnd, Duration> {
+    room: &'a str,
+    start: &'a Start,
+    /// Whether it wants to be told who is there.
+    presence: bool,
+}
+
+/// Opens a connection to one of the hubs; or not, and then says when to try again.
+async fn dial(world: &Arc<World>, rng: &Rng, user: &str, wish: Wish<'_>) -> Result<ClientEnd, Duration> {
+    let Wish {
+        protocol,
+        room,
+        start,
+        presence,
+    } = wish;
     let soon = rng.millis(100, 800);
     let Some(node) = world.node(rng.size(0, world.plan.hubs - 1)) else {
         return Err(soon);
@@ -66,6 +74,7 @@ async fn dial(
         hub: node.id,
         room,
         start,
+        presence,
         expires,
     });
     let (Ok(who), Ok(id)) = (User::named(user), RoomId::new(room)) else {
@@ -73,7 +82,7 @@ async fn dial(
     };
     let client = match protocol {
         Protocol::Plain => Client::plain(who, id),
-        Protocol::V1 => Client::v1(who).room(id),
+        Protocol::V1 => Client::v1(who).room(id).presence(presence),
     };
     let client = match expires {
         Some(span) => client.expires_in(span),

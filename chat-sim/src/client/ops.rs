@@ -55,7 +55,7 @@ impl Op {
                 json!({"t": "edit", "id": id, "room_id": room, "msg": msg, "content": content})
             }
             Ask::Delete { msg } => json!({"t": "delete", "id": id, "room_id": room, "msg": msg}),
-            Ask::Join(_) | Ask::Leave | Ask::History | Ask::Search { .. } | Ask::Head | Ask::Ping => {
+            Ask::Join { .. } | Ask::Leave | Ask::History | Ask::Search { .. } | Ask::Head | Ask::Ping => {
                 json!({"t": "ping", "id": id})
             }
         }

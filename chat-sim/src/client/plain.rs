@@ -7,7 +7,7 @@ use roomcast_core::Protocol;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{dial, words};
+use super::{Wish, dial, words};
 use crate::network::{ClientEnd, Down, Leave, Up};
 use crate::oracle::Event;
 use crate::oracle::facts::{Ask, Request, Said, Start};
@@ -45,7 +45,13 @@ impl Plain {
             } else {
                 Start::Live
             };
-            let wait = match dial(&self.world, &self.rng, &self.user, Protocol::Plain, &self.room, &start).await {
+            let wish = Wish {
+                protocol: Protocol::Plain,
+                room: &self.room,
+                start: &start,
+                presence: false,
+            };
+            let wait = match dial(&self.world, &self.rng, &self.user, wish).await {
                 Ok(end) => {
                     self.talk(end).await;
                     self.rng.millis(10, 500)

@@ -25,11 +25,12 @@ impl fmt::Display for Event<'_> {
                 hub,
                 room,
                 start,
+                presence,
                 expires,
             } => {
                 write!(
                     f,
-                    "{user} (plain {plain}) opens hub {hub}, {room} from {start:?}, for {expires:?}"
+                    "{user} (plain {plain}) opens hub {hub}, {room} from {start:?}, presence {presence}, for {expires:?}"
                 )
             }
             Self::Served { conn, socket } => write!(f, "c{conn} is served, WebSocket {socket}"),
@@ -90,6 +91,7 @@ impl fmt::Display for Frame {
             "joined" => write!(f, " {} {} {}", self.epoch, self.head, self.resume),
             "gap" => write!(f, " {:?}..{:?} {}", self.from, self.to, self.reason),
             "history" => write!(f, " {} messages, more {}", self.messages.len(), self.more),
+            "presence" => write!(f, " {} {:?} +{:?} -{:?}", self.online, self.users, self.came, self.left),
             "err" | "bye" => write!(f, " {} {:?}{:?}", self.code, self.retry_ms, self.after_ms),
             _ => Ok(()),
         }

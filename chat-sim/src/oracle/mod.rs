@@ -10,6 +10,7 @@ mod gaps;
 mod news;
 mod order;
 mod permissions;
+mod presence;
 mod reasons;
 mod resume;
 mod shutdown;
@@ -56,6 +57,7 @@ pub(crate) enum Event<'a> {
         hub: HubId,
         room: &'a str,
         start: &'a Start,
+        presence: bool,
         expires: Option<Duration>,
     },
     /// The hub begins to serve it, on a WebSocket or on what carries whole frames.
@@ -154,7 +156,9 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// With a bus, hubs know of each other's users.
+    pub(crate) fn new(limits: Limits, bus: bool) -> Self {
+        let presence_users = limits.presence_users;
         Self {
             facts: Facts::default(),
             promises: vec![
@@ -170,6 +174,7 @@ impl Oracle {
                 Box::new(reasons::Reasons),
                 Box::new(verbs::Verbs::new(limits)),
                 Box::<news::News>::default(),
+                Box::new(presence::Presence::new(presence_users, bus)),
             ],
         }
     }

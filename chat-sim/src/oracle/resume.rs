@@ -22,7 +22,7 @@ impl Promise for Resume {
                 .rooms
                 .iter()
                 .try_for_each(|room| join(conn, room, &conn.start, facts)),
-            "joined" => join(conn, frame, &conn.start_of(frame), facts),
+            "joined" => join(conn, frame, &conn.start_of(frame).0, facts),
             _ if frame.is_message() => first_of_last(conn, frame, facts),
             _ => Ok(()),
         }

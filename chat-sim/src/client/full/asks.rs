@@ -35,7 +35,7 @@ impl Full {
     }
 
     pub(super) fn say(&mut self, room: &str) {
-        if self.ops.len() >= MOST_OPS {
+        if self.ops.len() >= MOST_OPS || self.has_quit(room) {
             return;
         }
         let number = self.next_id();
@@ -110,7 +110,7 @@ impl Full {
         });
     }
 
-    fn leave(&mut self, end: &mut ClientEnd, room: &str) {
+    pub(super) fn leave(&mut self, end: &mut ClientEnd, room: &str) {
         if !self.rooms[room].joined {
             return;
         }
@@ -128,13 +128,24 @@ impl Full {
     }
 
     fn join(&mut self, end: &mut ClientEnd, room: &str) {
+        if self.has_quit(room) {
+            return;
+        }
         let start = self.start(room);
         if let Some(place) = self.rooms.get_mut(room) {
             place.joining = true;
         }
+        let presence = self.wants_presence();
         let about = About::Join(room.to_owned());
-        self.request(end, room, Ask::Join(start.clone()), about, |id| {
+        let ask = Ask::Join {
+            start: start.clone(),
+            presence,
+        };
+        self.request(end, room, ask, about, |id| {
             let mut frame = json!({"t": "join", "id": id, "room_id": room});
+            if presence {
+                frame["presence"] = json!(true);
+            }
             match &start {
                 Start::Live => {}
                 Start::Since(epoch, seq) => frame["since"] = json!(format!("{epoch}:{seq}")),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use roomcast_core::Protocol;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::dial;
 use super::ops::Op;
+use super::{Wish, dial};
 use crate::frame::Frame;
 use crate::network::{ClientEnd, Down, Leave, Up};
 use crate::oracle::facts::{Ask, Start};
@@ -27,8 +27,12 @@ const LAST_WORD: Duration = Duration::from_secs(15);
 pub(super) struct Full {
     world: Arc<World>,
     rng: Rng,
+    /// Decides when it asks who is there.
+    curiosity: Rng,
     number: usize,
     user: String,
+    /// A room where it is seen no more, from then on.
+    quits: Option<(String, Instant)>,
     rooms: BTreeMap<String, Place>,
     ops: BTreeMap<u64, Op>,
     /// Own messages that are known to be stored.
@@ -73,7 +77,15 @@ impl Full {
             due: now,
         };
         let rooms = world.plan.rooms.iter().map(|room| (room.clone(), place())).collect();
+        let curiosity = world.curiosity.fork();
+        let plan = &world.plan;
+        let quits = (plan.presence > 0 && plan.rooms.len() > 1 && curiosity.chance(400)).then(|| {
+            let after = plan.chaos.mul_f64(curiosity.below(1000) as f64 / 1000.0);
+            (curiosity.pick(&plan.rooms).clone(), now + after)
+        });
         Self {
+            curiosity,
+            quits,
             world,
             rng,
             number,
@@ -93,10 +105,17 @@ impl Full {
     pub(super) async fn run(mut self) {
         loop {
             self.offline();
-            let names: Vec<_> = self.world.plan.rooms.clone();
+            let names = self.world.plan.rooms.iter().filter(|room| !self.has_quit(room));
+            let names: Vec<_> = names.cloned().collect();
             let room = self.rng.pick(&names).clone();
             let start = self.start(&room);
-            let wait = match dial(&self.world, &self.rng, &self.user, Protocol::V1, &room, &start).await {
+            let wish = Wish {
+                protocol: Protocol::V1,
+                room: &room,
+                start: &start,
+                presence: self.wants_presence(),
+            };
+            let wait = match dial(&self.world, &self.rng, &self.user, wish).await {
                 Ok(end) => {
                     self.slow = if self.rng.chance(250) {
                         self.rng.millis(1, 200)
@@ -123,6 +142,29 @@ impl Full {
         }
         self.ops.retain(|_, op| op.request.is_none() || op.is_repeatable());
         self.ops.values_mut().for_each(|op| op.request = None);
+    }
+
+    /// Whether it asks who is there, this time.
+    fn wants_presence(&self) -> bool {
+        self.curiosity.chance(self.world.plan.presence)
+    }
+
+    /// Whether it is seen no more in this room.
+    fn has_quit(&self, room: &str) -> bool {
+        let quits = self.quits.as_ref();
+        quits.is_some_and(|(quits, since)| quits == room && *since <= Instant::now())
+    }
+
+    /// Leaves the room where it is to be seen no more, and forgets what it had to say there.
+    fn quit(&mut self, end: &mut ClientEnd) {
+        let Some((room, _)) = self.quits.clone().filter(|(room, _)| self.has_quit(room)) else {
+            return;
+        };
+        self.ops.retain(|_, op| op.room != room);
+        self.own.retain(|(other, _)| *other != room);
+        if !self.asked.values().any(|about| matches!(about, About::Leave)) {
+            self.leave(end, &room);
+        }
     }
 
     /// Where to begin in this room.
@@ -201,9 +243,14 @@ impl Full {
                 _ => self.ask(end),
             }
         }
+        self.quit(end);
         self.join_wanted(end);
         self.send_due(end);
-        let missing = self.rooms.values().filter(|place| !place.joined).count();
+        let missing = self
+            .rooms
+            .iter()
+            .filter(|(room, place)| place.joined == self.has_quit(room));
+        let missing = missing.count();
         let count = self.ops.len() + missing + usize::from(!self.last_word);
         self.world.todo(self.number, count);
         Ok(pause)

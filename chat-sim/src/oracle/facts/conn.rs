@@ -1,6 +1,6 @@
 //! Where a connection stands as its client sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Ask, Moment, Request};
@@ -16,6 +16,8 @@ pub(crate) struct Conn {
     pub(crate) opened: Moment,
     pub(crate) room: String,
     pub(crate) start: Start,
+    /// Whether it was to be told from the beginning who is there.
+    pub(crate) presence: bool,
     /// The rooms that it is in, as the client was told.
     pub(crate) rooms: BTreeMap<String, Joined>,
     pub(crate) requests: BTreeMap<u64, Request>,
@@ -39,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) provoked: BTreeMap<u16, Moment>,
     /// The longest that the hub waited for the client to take something.
     pub(crate) slowest: Duration,
+    /// When it last waited for longer than a moment.
+    pub(crate) dawdled: Option<Moment>,
     /// Whether the client still has it.
     pub(crate) open: bool,
 }
@@ -55,6 +59,32 @@ pub(crate) struct Joined {
     pub(crate) start: Start,
     /// Whether a gap frame has to come first.
     pub(crate) gap_due: bool,
+    /// Who is there, if the client asked.
+    pub(crate) presence: Option<Roster>,
+}
+
+/// Who is in a room, as a client was told.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    /// When it was first told.
+    pub(crate) since: Option<Moment>,
+    pub(crate) online: u64,
+    pub(crate) users: BTreeSet<String>,
+}
+
+impl Roster {
+    fn take(&mut self, frame: &Frame, now: Moment) {
+        self.since.get_or_insert(now);
+        self.online = frame.online;
+        if let Some(users) = &frame.users {
+            self.users = users.iter().map(|user| user.id.clone()).collect();
+        }
+        for id in frame.left.iter().flatten() {
+            self.users.remove(id);
+        }
+        let came = frame.came.iter().flatten();
+        self.users.extend(came.map(|user| user.id.clone()));
+    }
 }
 
 /// Where a join begins.
@@ -85,18 +115,19 @@ impl Conn {
         requests.filter(|request| request.read.is_some() && request.answered.is_none())
     }
 
-    /// How the join began that this frame answers.
-    pub(crate) fn start_of(&self, frame: &Frame) -> Start {
+    /// How the join began that this frame answers, and whether it asked who is there.
+    pub(crate) fn start_of(&self, frame: &Frame) -> (Start, bool) {
         match frame.answers().and_then(|id| self.requests.get(&id)) {
             Some(Request {
-                ask: Ask::Join(start), ..
-            }) => start.clone(),
-            _ => self.start.clone(),
+                ask: Ask::Join { start, presence },
+                ..
+            }) => (start.clone(), *presence),
+            _ => (self.start.clone(), self.presence),
         }
     }
 
     /// Takes in what the client got.
-    pub(super) fn take(&mut self, frame: &Frame) {
+    pub(super) fn take(&mut self, frame: &Frame, now: Moment) {
         if self.plain {
             self.plain_last = frame.seq;
             return;
@@ -104,12 +135,18 @@ impl Conn {
         match frame.t.as_str() {
             "hello" => {
                 for room in &frame.rooms {
-                    self.join(room, self.start.clone(), self.opened);
+                    self.join(room, (self.start.clone(), self.presence), self.opened);
                 }
             }
             "joined" => self.join(frame, self.start_of(frame), self.asked(frame)),
             "left" => {
                 self.rooms.remove(&frame.room_id);
+            }
+            "presence" => {
+                let joined = self.rooms.get_mut(&frame.room_id);
+                if let Some(roster) = joined.and_then(|joined| joined.presence.as_mut()) {
+                    roster.take(frame, now);
+                }
             }
             "gap" => {
                 if let Some(joined) = self.rooms.get_mut(&frame.room_id) {
@@ -126,7 +163,7 @@ impl Conn {
         }
     }
 
-    fn join(&mut self, room: &Frame, start: Start, asked: Moment) {
+    fn join(&mut self, room: &Frame, (start, presence): (Start, bool), asked: Moment) {
         let next = match &start {
             Start::Live => Some(room.head + 1),
             Start::Since(_, seq) => Some(seq + 1),
@@ -138,6 +175,7 @@ impl Conn {
             asked,
             start,
             gap_due: room.resume == "gap",
+            presence: presence.then(Roster::default),
         };
         self.rooms.insert(room.room_id.clone(), joined);
     }

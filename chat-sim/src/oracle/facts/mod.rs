@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{ConnId, Event};
 use crate::bus::BusFault;
 use crate::tally::Tally;
-pub(crate) use conn::{Conn, Start};
+pub(crate) use conn::{Conn, Roster, Start};
 pub(crate) use log::{Change, Log, Record, Said, Text};
 pub(crate) use request::{Answer, Ask, Call, Request};
 
@@ -20,6 +20,9 @@ pub(crate) struct Moment {
     pub(crate) step: u64,
     pub(crate) at: Duration,
 }
+
+/// A client that takes at once what it is sent keeps nobody waiting for longer.
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -145,6 +148,7 @@ impl Facts {
                 hub,
                 room,
                 start,
+                presence,
                 expires,
             } => self.conns.push(Conn {
                 user: user.to_owned(),
@@ -153,6 +157,7 @@ impl Facts {
                 opened: now,
                 room: room.to_owned(),
                 start: start.clone(),
+                presence,
                 rooms: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 plain_last: 0,
@@ -165,6 +170,7 @@ impl Facts {
                 kicked: None,
                 provoked: BTreeMap::new(),
                 slowest: Duration::ZERO,
+                dawdled: None,
                 open: true,
             }),
             Event::Sent { conn, request } => {
@@ -214,7 +220,7 @@ impl Facts {
                 }
             }
             Event::Closing { conn, code } => self.conns[conn].code = Some(code),
-            Event::Received { conn, frame } => self.conns[conn].take(frame),
+            Event::Received { conn, frame } => self.conns[conn].take(frame, now),
             Event::Ended { conn } => self.conns[conn].open = false,
             Event::Level { user, room, level } => {
                 let changes = self.levels.entry((user.to_owned(), room.to_owned())).or_default();
@@ -225,8 +231,11 @@ impl Facts {
             Event::Crashed { hub } => self.hubs[hub].crashed = true,
             Event::Drained { hub, .. } => self.hubs[hub].drained = true,
             Event::WriteTook { conn, took } => {
-                let slowest = &mut self.conns[conn].slowest;
-                *slowest = (*slowest).max(took);
+                let conn = &mut self.conns[conn];
+                conn.slowest = conn.slowest.max(took);
+                if took >= A_MOMENT {
+                    conn.dawdled = Some(now);
+                }
             }
             Event::StoreCall { .. }
             | Event::BusIsGood

@@ -45,7 +45,10 @@ pub(crate) enum Ask {
     Delete {
         msg: String,
     },
-    Join(Start),
+    Join {
+        start: Start,
+        presence: bool,
+    },
     Leave,
     History,
     Search {
