@@ -5,10 +5,10 @@ use std::error::Error;
 use crate::curves::{Curves, median};
 use crate::grid::{Grid, digits};
 use crate::hot_path::{Scale, Scaled};
-use crate::load::{Drive, Figures, Load};
+use crate::load::{Drive, Figures};
 use crate::options::Options;
 use crate::process::Cores;
-use crate::subject::{ask, load, start};
+use crate::subject::{Traffic, ask, load, start};
 
 /// Threads, and whether they have both cores.
 const ENGINES: [(&str, usize, bool); 3] = [
@@ -18,36 +18,22 @@ const ENGINES: [(&str, usize, bool); 3] = [
 ];
 const PATHS: [&str; 3] = ["1x1000", "1x1000-64-at-once", "200x10"];
 
-struct Traffic {
-    name: &'static str,
-    rooms: usize,
-    members: usize,
-    drive: Drive,
-}
-
 /// What leaves both cores some rest, so that the load program, which needs one of them, isn't in the way; and what doesn't.
-const TRAFFIC: [Traffic; 3] = [
-    Traffic {
-        name: "20 messages/s, 1x1000",
-        rooms: 1,
-        members: 1000,
-        drive: Drive::Rate(20),
-    },
-    Traffic {
-        name: "20 messages/s in each, 200x10",
-        rooms: 200,
-        members: 10,
-        drive: Drive::Rate(20),
-    },
-    Traffic {
-        name: "saturated, 64 in flight, 1x1000",
-        rooms: 1,
-        members: 1000,
-        drive: Drive::Window(64),
-    },
+const TRAFFIC: [(&str, Traffic); 3] = [
+    ("1x1000, 20 messages/s", traffic(1, 1000, Drive::Rate(20))),
+    ("200x10, 20 messages/s in each", traffic(200, 10, Drive::Rate(20))),
+    ("1x1000, 64 in flight", traffic(1, 1000, Drive::Window(64))),
 ];
 
-const CONTENT: usize = 64;
+const fn traffic(rooms: usize, members: usize, drive: Drive) -> Traffic {
+    Traffic {
+        rooms,
+        members,
+        drive,
+        warm_up_ms: 1000,
+        measured_ms: 2000,
+    }
+}
 
 type Part = fn(&Options<'_>, Cores) -> Result<Grid, Box<dyn Error>>;
 const PARTS: &[(&str, Part)] = &[("engine", engine), ("server", server)];
@@ -108,7 +94,7 @@ fn server(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
         "two",
     ];
     let mut grid = Grid::new("the server, in one thread on one core, and in two on two cores", &head);
-    for traffic in &TRAFFIC {
+    for (what, traffic) in TRAFFIC {
         let mut pairs: Vec<(Figures, Figures)> = Vec::new();
         for _ in 0..options.rounds {
             pairs.push((
@@ -125,7 +111,7 @@ fn server(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
             median(pairs.iter().map(|(one, _)| rate(one))),
             median(pairs.iter().map(|(_, two)| rate(two))),
         ];
-        let mut row = vec![traffic.name.to_owned()];
+        let mut row = vec![what.to_owned()];
         row.extend(figures.map(digits));
         grid.row(row);
         for (which, busy) in [
@@ -138,7 +124,7 @@ fn server(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
                 median(pairs.iter().map(|(_, two)| two.own_cpu / two.seconds)),
             ),
         ] {
-            grid.note_busy(format_args!("{}, {which}", traffic.name), busy);
+            grid.note_busy(format_args!("{}, {which}", what), busy);
         }
     }
     Ok(grid)
@@ -148,22 +134,10 @@ fn over_sockets(
     name: &str,
     with: &[&str],
     on: &[usize],
-    traffic: &Traffic,
+    traffic: Traffic,
     cores: Cores,
 ) -> Result<Figures, Box<dyn Error>> {
     let server = start(name, with, on)?;
-    let found = load(
-        &Load {
-            port: server.port,
-            pid: server.pid(),
-            rooms: traffic.rooms,
-            members: traffic.members,
-            content: CONTENT,
-            drive: traffic.drive,
-            warm_up_ms: 1000,
-            measured_ms: 2000,
-        },
-        cores,
-    );
-    Ok(found.map_err(|error| format!("{name}, {}: {error}", traffic.name))?)
+    let figures = load(&server, traffic, cores);
+    Ok(figures.map_err(|error| format!("{name} on {} cores: {error}", on.len()))?)
 }

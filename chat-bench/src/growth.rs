@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::crowd::{Crowd, Hold};
 use crate::curves::{Curves, median};
 use crate::grid::{Grid, digits};
-use crate::load::{Drive, Figures, Load};
+use crate::load::{Drive, Figures};
 use crate::options::Options;
 use crate::process::{Cores, cpu_time};
-use crate::subject::{load, start};
+use crate::subject::{Traffic, load, start};
 
 const MEMBERS: [usize; 4] = [10, 100, 1000, 10_000];
 const CONNECTIONS: [usize; 4] = [100, 1000, 5000, 15_000];
@@ -20,9 +20,6 @@ const ROOMS: [(usize, usize); 5] = [(1, 1), (10, 10), (100, 10), (1000, 10), (10
 
 /// In the room in which is spoken while there are others.
 const AMONG_OTHERS: usize = 10;
-
-/// As long as in the other benchmarks.
-const CONTENT: usize = 64;
 
 /// How long a server is watched that nobody asks for anything: some of what it does then comes around once in 30 s, spread
 /// over all rooms.
@@ -55,24 +52,19 @@ fn of(pairs: &Pairs, figure: impl Fn(&Figures) -> f64) -> (f64, f64, f64) {
 
 fn measure(name: &str, rooms: usize, members: usize, drive: Drive, cores: Cores) -> Result<Figures, Box<dyn Error>> {
     let server = start(name, &[], &[cores.server])?;
-    let figures = load(
-        &Load {
-            port: server.port,
-            pid: server.pid(),
-            rooms,
-            members,
-            content: CONTENT,
-            drive,
-            warm_up_ms: if matches!(drive, Drive::Idle) { 0 } else { 500 },
-            measured_ms: if matches!(drive, Drive::Idle) { 0 } else { 2000 },
-        },
-        cores,
-    )
-    .map_err(|error| format!("{name} with {members} members in each of {rooms} rooms: {error}"))?;
-    if figures.lost > 0 {
-        return Err(format!("{name} lost {} deliveries to {members} members", figures.lost).into());
-    }
-    Ok(figures)
+    let (warm_up_ms, measured_ms) = match drive {
+        Drive::Idle => (0, 0),
+        _ => (500, 2000),
+    };
+    let traffic = Traffic {
+        rooms,
+        members,
+        drive,
+        warm_up_ms,
+        measured_ms,
+    };
+    let figures = load(&server, traffic, cores);
+    Ok(figures.map_err(|error| format!("{name} with {members} members in each of {rooms} rooms: {error}"))?)
 }
 
 /// Microseconds of the server's CPU time.
@@ -226,22 +218,14 @@ fn among_others(
     let began = cpu_time(server.pid())?;
     sleep(WATCHED);
     let idle = (cpu_time(server.pid())? - began).as_secs_f64() / WATCHED.as_secs_f64() * 1e6;
-    let figures = load(
-        &Load {
-            port: server.port,
-            pid: server.pid(),
-            rooms: 1,
-            members: AMONG_OTHERS,
-            content: CONTENT,
-            drive: Drive::Window(1),
-            warm_up_ms: 500,
-            measured_ms: 2000,
-        },
-        cores,
-    )
-    .map_err(|error| format!("{name} with {connections} other connections: {error}"))?;
-    if figures.lost > 0 {
-        return Err(format!("{name} lost {} deliveries", figures.lost).into());
-    }
+    let traffic = Traffic {
+        rooms: 1,
+        members: AMONG_OTHERS,
+        drive: Drive::Window(1),
+        warm_up_ms: 500,
+        measured_ms: 2000,
+    };
+    let figures = load(&server, traffic, cores);
+    let figures = figures.map_err(|error| format!("{name} with {connections} other connections: {error}"))?;
     Ok(AmongOthers { figures, idle, memory })
 }

@@ -92,7 +92,10 @@ fn figure(value: f64) -> String {
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    // Of an even number, the mean of the two in the middle.
+    let middle = values.len().saturating_sub(1) / 2..(values.len() / 2 + 1).min(values.len());
+    let count = middle.len();
+    values[middle].iter().sum::<f64>() / count as f64
 }
 
 /// Of one connection, in KB, between two of the moments at which the server's memory was looked at.
@@ -170,7 +173,89 @@ fn remarks(row: &Row) -> Vec<String> {
     let stopped = row.sum(|figures| figures.stopped as u64);
     if stopped > 0 {
         let closed = row.sum(|figures| figures.stopped_closed);
-        remarks.push(format!("closed {closed} of {stopped} that never read"));
+        let memory = row.median(|figures| figures.memory[2] as f64 / 1048576.0);
+        remarks.push(format!(
+            "closed {closed} of {stopped} that never read; {memory:.0} MB in the end"
+        ));
     }
     remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(deliveries: u64, server_cpu: f64) -> Figures {
+        Figures {
+            connections: 10,
+            sent: deliveries / 10,
+            deliveries,
+            lost: 0,
+            closed: 0,
+            stopped: 0,
+            stopped_closed: 0,
+            seconds: 1.0,
+            server_cpu,
+            own_cpu: 0.5,
+            latency: crate::load::Latency::default(),
+            connecting: 0.1,
+            memory: [1 << 20, 2 << 20, 3 << 20],
+        }
+    }
+
+    #[test]
+    fn a_median_is_the_middle() {
+        for (values, expected) in [(&[3.0, 1.0, 2.0][..], 2.0), (&[1.0, 3.0], 2.0), (&[f64::NAN, 7.0], 7.0)] {
+            assert_eq!(median(values.iter().copied()), expected, "{values:?}");
+        }
+        assert!(median(std::iter::empty()).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_one_round_and_a_failure_is_shown() {
+        let mut table = Table::new("a scenario", "floor");
+        for (floor, engine) in [
+            (Some(figures(1000, 0.001)), Some(figures(1000, 0.002))),
+            (None, Some(figures(1000, 0.5))),
+            (Some(figures(1000, 0.010)), Some(figures(1000, 0.020))),
+        ] {
+            table.add("floor", floor);
+            table.add("engine", engine);
+        }
+        assert_eq!(table.rows[1].ratio(&table.rows[0]), 2.0);
+        let text = table.to_string();
+        assert!(text.contains("medians of 3 rounds"), "{text}");
+        assert!(text.contains("failed in 1 of 3 rounds"), "{text}");
+    }
+
+    #[test]
+    fn what_makes_figures_worth_less_is_shown() {
+        let with = |change: fn(&mut Figures)| {
+            let mut figures = figures(1000, 0.001);
+            change(&mut figures);
+            let mut table = Table::new("a scenario", "floor");
+            table.add("floor", Some(figures));
+            table.to_string()
+        };
+        assert!(with(|figures| figures.lost = 4711).contains("4711"));
+        assert!(with(|figures| figures.closed = 4712).contains("4712"));
+        assert!(with(|figures| figures.own_cpu = 0.97).contains("the load program was busy for 97% of the time"));
+        let stopped = with(|figures| (figures.stopped, figures.stopped_closed) = (50, 49));
+        assert!(
+            stopped.contains("closed 49 of 50 that never read; 3 MB in the end"),
+            "{stopped}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_as_json_can_be_read() {
+        let mut table = Table::new("a scenario", "floor");
+        table.add("floor", Some(figures(1000, 0.001)));
+        table.add("floor", None);
+        let text = serde_json::to_string(&Report { tables: vec![table] }).expect("JSON");
+        let report: Report = serde_json::from_str(&text).expect("what was written");
+        let rounds = &report.tables[0].rows[0].rounds;
+        assert_eq!(rounds[0].as_ref().map(|figures| figures.deliveries), Some(1000));
+        assert!(rounds[1].is_none());
+    }
 }

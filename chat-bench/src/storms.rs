@@ -7,7 +7,7 @@ use crate::curves::{Curves, median};
 use crate::grid::{Grid, digits};
 use crate::options::Options;
 use crate::process::Cores;
-use crate::subject::{all, ask, start_any};
+use crate::subject::{CONTENT, all, ask, start_any};
 
 /// Who connects at once.
 const COMING: usize = 2000;
@@ -16,8 +16,6 @@ const RESUMING: usize = 1000;
 const STAYING: usize = 100;
 const MISSED: u64 = 50;
 const PER_SECOND: u32 = 20;
-/// As long as in the other benchmarks.
-const CONTENT: usize = 64;
 
 /// A burst: enough to fill the queue of every member, twice over.
 const SLOW: usize = 1000;

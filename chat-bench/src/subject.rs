@@ -7,14 +7,22 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::load::{Figures, Load};
+use crate::load::{Dialect, Drive, Figures, Load};
 use crate::process::{Cores, Server, on_cores};
+use crate::scenarios::servers::command;
 
-/// Those of other engines, where their packages are installed: how each is started, in the folder `peers`.
-const PEERS: &[(&str, &[&str])] = &[
-    ("ws", &["node", "ws.mjs"]),
-    ("bun", &["node_modules/bun/bin/bun.exe", "bun.mjs"]),
-];
+/// As long as in the other benchmarks.
+pub(crate) const CONTENT: usize = 100;
+
+/// What is put on a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) rooms: usize,
+    pub(crate) members: usize,
+    pub(crate) drive: Drive,
+    pub(crate) warm_up_ms: u64,
+    pub(crate) measured_ms: u64,
+}
 
 /// This program, on these cores.
 pub(crate) fn own(cores: &[usize]) -> Result<Command, Box<dyn Error>> {
@@ -34,24 +42,38 @@ pub(crate) fn start(name: &str, with: &[&str], cores: &[usize]) -> Result<Server
 
 /// Starts one of this program's or of the peers'.
 pub(crate) fn start_any(name: &str, peers: Option<&Path>, cores: Cores) -> Result<Server, Box<dyn Error>> {
-    let peer = PEERS.iter().find(|(peer, _)| *peer == name);
-    let (Some((_, words)), Some(folder)) = (peer, peers) else {
-        return start(name, &[], &[cores.server]);
-    };
-    let mut command = on_cores(&[cores.server], words[0]);
-    command.args(&words[1..]).current_dir(folder);
-    Ok(Server::start(command)?)
+    let command = command(name, peers, cores)?;
+    Ok(Server::start(
+        command.ok_or_else(|| format!("{name} isn't installed"))?,
+    )?)
 }
 
-/// The servers to compare with: this program's, and the peers if they are installed.
+/// The servers that a crowd can speak to: this program's, and the peers if they are installed.
 pub(crate) fn all(peers: Option<&Path>) -> Vec<&'static str> {
-    let others = PEERS.iter().filter(|_| peers.is_some()).map(|(name, _)| *name);
+    let others = ["ws", "bun"].into_iter().filter(|_| peers.is_some());
     ["floor", "roomcast", "axum"].into_iter().chain(others).collect()
 }
 
-/// Puts traffic on a server.
-pub(crate) fn load(load: &Load, cores: Cores) -> Result<Figures, Box<dyn Error>> {
-    ask("load", load, &[cores.load])
+/// Puts traffic on a server, of which nothing may be lost.
+pub(crate) fn load(server: &Server, traffic: Traffic, cores: Cores) -> Result<Figures, Box<dyn Error>> {
+    let load = Load {
+        port: server.port,
+        pid: server.pid(),
+        dialect: Dialect::Plain,
+        rooms: traffic.rooms,
+        rooms_each: 1,
+        members: traffic.members,
+        stopped_percent: 0,
+        content: CONTENT,
+        drive: traffic.drive,
+        warm_up_ms: traffic.warm_up_ms,
+        measured_ms: traffic.measured_ms,
+    };
+    let figures: Figures = ask("load", &load, &[cores.load])?;
+    match (figures.lost, figures.closed) {
+        (0, 0) => Ok(figures),
+        (lost, closed) => Err(format!("{lost} deliveries were lost and {closed} connections closed").into()),
+    }
 }
 
 /// Runs this program for one thing on these cores, and reads what it found.

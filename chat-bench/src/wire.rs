@@ -70,56 +70,88 @@ fn push(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8], masked: bool) {
     out.extend_from_slice(payload);
 }
 
-/// Counts frames in a stream of bytes, of which it keeps nothing but a header that was cut in two.
+/// So much of the beginning of a payload is looked at: what a message is, and when it was due, stands there.
+pub(crate) const START: usize = 256;
+
+/// Finds the frames in a stream of bytes, of which it keeps nothing but the beginning of one that was cut in two.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// The beginning of a header.
+    /// The header and the start of the present frame, as far as they came; empty between frames.
     partial: Vec<u8>,
-    /// How much of the present frame's payload is still to come.
+    /// How much of its payload is still to come once its start is here.
     remaining: usize,
 }
 
 impl Frames {
-    /// Tells of each frame that ends in these bytes; with its payload if all of it is here.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut ended: impl FnMut(u8, Option<&[u8]>)) {
-        loop {
-            if self.remaining > 0 {
-                let skipped = self.remaining.min(bytes.len());
-                self.remaining -= skipped;
-                bytes = &bytes[skipped..];
-                if self.remaining > 0 {
+    /// Tells of each frame that ends in these bytes: its opcode, and the first [`START`] bytes of its payload.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut ended: impl FnMut(u8, &[u8])) {
+        if self.remaining > 0 {
+            if bytes.len() < self.remaining {
+                self.remaining -= bytes.len();
+                return;
+            }
+            bytes = &bytes[self.remaining..];
+            self.remaining = 0;
+            self.end(&mut ended);
+        } else if !self.partial.is_empty() {
+            while start_of(&self.partial).is_none() {
+                // How much is missing is known once the header is here.
+                let whole = Header::read(&self.partial).map(|header| header.size + header.payload.min(START));
+                let missing = whole.map_or(1, |whole| whole - self.partial.len());
+                let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+                if taken.is_empty() {
                     return;
                 }
-                ended(TEXT, None);
+                self.partial.extend_from_slice(taken);
+                bytes = rest;
             }
-            if bytes.is_empty() {
+            bytes = self.skip(bytes);
+            if self.remaining > 0 {
                 return;
             }
-            let kept = self.partial.len();
-            let header = if kept == 0 {
-                Header::read(bytes)
-            } else {
-                // A server's header has 10 bytes at most.
-                self.partial.extend_from_slice(&bytes[..bytes.len().min(10)]);
-                Header::read(&self.partial)
-            };
-            let Some(header) = header else {
-                if kept == 0 {
+            self.end(&mut ended);
+        }
+        while !bytes.is_empty() {
+            match start_of(bytes) {
+                Some((header, start)) if bytes.len() >= header.size + header.payload => {
+                    ended(header.opcode, start);
+                    bytes = &bytes[header.size + header.payload..];
+                }
+                Some((header, start)) => {
+                    let kept = header.size + start.len();
+                    self.partial.extend_from_slice(&bytes[..kept]);
+                    self.skip(&bytes[kept..]);
+                    return;
+                }
+                None => {
                     self.partial.extend_from_slice(bytes);
+                    return;
                 }
-                return;
-            };
-            self.partial.clear();
-            bytes = &bytes[header.size - kept..];
-            match bytes.get(..header.payload) {
-                Some(payload) => {
-                    ended(header.opcode, Some(payload));
-                    bytes = &bytes[header.payload..];
-                }
-                None => self.remaining = header.payload,
             }
         }
     }
+
+    /// Passes over the rest of the frame whose start is here, and returns what is behind it.
+    fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (header, start) = start_of(&self.partial).expect("it is here");
+        let rest = header.payload - start.len();
+        let skipped = rest.min(bytes.len());
+        self.remaining = rest - skipped;
+        &bytes[skipped..]
+    }
+
+    fn end(&mut self, ended: &mut impl FnMut(u8, &[u8])) {
+        let (header, start) = start_of(&self.partial).expect("it is here");
+        ended(header.opcode, start);
+        self.partial.clear();
+    }
+}
+
+/// A frame's header and the start of its payload, if both are here.
+fn start_of(bytes: &[u8]) -> Option<(Header, &[u8])> {
+    let header = Header::read(bytes)?;
+    let start = bytes.get(header.size..header.size + header.payload.min(START))?;
+    Some((header, start))
 }
 
 #[cfg(test)]
@@ -127,30 +159,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_counted_however_they_are_cut() {
-        let mut stream = Vec::new();
-        for length in [0, 1, 125, 126, 300, 70_000, 5] {
-            push_text(&mut stream, &vec![b'x'; length]);
+    fn frames_are_found_however_they_are_cut() {
+        let (mut stream, mut expected) = (Vec::new(), Vec::new());
+        for (length, letter) in [0, 1, 125, 126, 256, 257, 300, 70_000, 5].into_iter().zip(b'a'..) {
+            push_text(&mut stream, &vec![letter; length]);
+            expected.push(vec![letter; length.min(START)]);
         }
         for piece in [1, 2, 3, 7, 100, 1000, stream.len()] {
-            let (mut frames, mut count) = (Frames::default(), 0);
+            let (mut frames, mut found) = (Frames::default(), Vec::new());
             for bytes in stream.chunks(piece) {
-                frames.feed(bytes, |opcode, _| {
+                frames.feed(bytes, |opcode, start| {
                     assert_eq!(opcode, TEXT);
-                    count += 1;
+                    found.push(start.to_vec());
                 });
             }
-            assert_eq!(count, 7, "in pieces of {piece}");
+            assert_eq!(found, expected, "in pieces of {piece}");
             assert!(frames.partial.is_empty() && frames.remaining == 0);
         }
     }
 
     #[test]
-    fn a_whole_frame_is_given_with_its_payload() {
+    fn a_frame_is_told_when_it_ends_and_not_before() {
         let mut stream = Vec::new();
-        push_text(&mut stream, b"hello");
-        let mut seen = Vec::new();
-        Frames::default().feed(&stream, |_, payload| seen.push(payload.map(<[u8]>::to_vec)));
-        assert_eq!(seen, [Some(b"hello".to_vec())]);
+        push_text(&mut stream, &[b'x'; 1000]);
+        let (mut frames, mut count) = (Frames::default(), 0);
+        let (most, last) = stream.split_at(stream.len() - 1);
+        frames.feed(most, |_, _| count += 1);
+        assert_eq!(count, 0);
+        frames.feed(last, |_, _| count += 1);
+        assert_eq!(count, 1);
     }
 }

@@ -57,19 +57,27 @@ fn built(options: &[&str]) -> Command {
 fn deliveries(workspace: &Workspace, options: &[&str]) -> Outcome {
     let mut command = built(&[]);
     command.arg("run").args(options);
+    if !options.contains(&"--json") {
+        let figures = workspace.target.join(FIGURES);
+        fs::create_dir_all(&figures).map_err(|error| format!("{}: {error}", figures.display()))?;
+        command.arg("--json").arg(figures.join("deliveries.json"));
+    }
     add_peers(workspace, &mut command);
     run(command.current_dir(&workspace.root))
 }
 
 fn add_peers(workspace: &Workspace, command: &mut Command) {
     match peers(workspace) {
-        Ok(folder) => drop(command.arg("--peers").arg(folder)),
+        Ok((folder, node)) => {
+            command.arg("--peers").arg(folder);
+            node.put_on_path(command);
+        }
         Err(error) => println!("Without the peers that run on Node: {error}"),
     }
 }
 
-/// A folder below `target` with the peers and their packages.
-fn peers(workspace: &Workspace) -> Result<PathBuf, String> {
+/// A folder below `target` with the peers and their packages, and what runs them.
+fn peers(workspace: &Workspace) -> Result<(PathBuf, tools::Node), String> {
     let node = tools::node(workspace)?;
     let folder = workspace.target.join("peers");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -79,5 +87,5 @@ fn peers(workspace: &Workspace) -> Result<PathBuf, String> {
     }
     let install = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
     run(node.npm().args(install).current_dir(&folder))?;
-    Ok(folder)
+    Ok((folder, node))
 }

@@ -47,14 +47,19 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn npm(&self) -> Command {
         let mut npm = Command::new(self.folder.as_ref().map_or("npm".into(), |folder| folder.join("npm")));
+        self.put_on_path(&mut npm);
+        npm
+    }
+
+    /// Lets the command find it by its name.
+    pub(crate) fn put_on_path(&self, command: &mut Command) {
         if let Some(folder) = &self.folder {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let folders = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
             if let Ok(path) = std::env::join_paths(folders) {
-                npm.env("PATH", path);
+                command.env("PATH", path);
             }
         }
-        npm
     }
 }
 

@@ -7,7 +7,8 @@ pub(super) struct Axis {
     to: f64,
     start: f64,
     end: f64,
-    is_log: bool,
+    /// Between two values that get a line; `None` on an axis of powers of ten.
+    step: Option<f64>,
 }
 
 impl Axis {
@@ -20,7 +21,7 @@ impl Axis {
             to: (most / step).ceil() * step,
             start,
             end,
-            is_log: false,
+            step: Some(step),
         }
     }
 
@@ -33,12 +34,12 @@ impl Axis {
             to: 10_f64.powf(most.max(least + 1.0)),
             start,
             end,
-            is_log: true,
+            step: None,
         }
     }
 
     pub(super) fn at(&self, value: f64) -> f64 {
-        let share = if self.is_log {
+        let share = if self.step.is_none() {
             (value / self.from).ln() / (self.to / self.from).ln()
         } else {
             (value - self.from) / (self.to - self.from)
@@ -48,11 +49,10 @@ impl Axis {
 
     /// The values that get a line.
     pub(super) fn ticks(&self) -> Vec<f64> {
-        if self.is_log {
+        let Some(step) = self.step else {
             let decades = (self.to / self.from).log10().round() as i32;
             return (0..=decades).map(|decade| self.from * 10_f64.powi(decade)).collect();
-        }
-        let step = round_step(self.to);
+        };
         let count = (self.to / step).round() as i32;
         (0..=count).map(|tick| f64::from(tick) * step).collect()
     }

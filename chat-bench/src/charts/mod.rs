@@ -16,12 +16,24 @@ use axis::Axis;
 use dots::{Dot, Group, dots};
 use lines::{Line, Panel, panels};
 
-/// Of each scenario, the part of its title by which it is found, and what the chart calls it.
+/// Of each scenario its title, and what the chart calls it.
 const SCENARIOS: [(&str, &str); 4] = [
-    ("20 messages/s, 1x1000", "20 messages a second to 1,000 members"),
-    ("4 in flight, 1x1000", "saturated, 4 under way to 1,000 members"),
-    ("64 in flight, 1x1000", "saturated, 64 under way to 1,000 members"),
-    ("200x10", "saturated, 1 under way in each of 200 rooms of ten"),
+    (
+        "1x1000, 20 messages/s, 100 bytes",
+        "20 messages a second to 1,000 members",
+    ),
+    (
+        "1x1000, 4 in flight, 100 bytes",
+        "saturated, 4 under way to 1,000 members",
+    ),
+    (
+        "1x1000, 64 in flight, 100 bytes",
+        "saturated, 64 under way to 1,000 members",
+    ),
+    (
+        "200x10, 1 in flight in each, 100 bytes",
+        "saturated, 1 under way in each of 200 rooms of ten",
+    ),
 ];
 
 /// Draws what there are figures of.
@@ -55,8 +67,8 @@ fn deliveries(figures: &Path) -> Result<String, Box<dyn Error>> {
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let report: Report = serde_json::from_str(&text)?;
     let mut groups = Vec::new();
-    for (part, name) in SCENARIOS {
-        let Some(table) = report.tables.iter().find(|table| table.title.contains(part)) else {
+    for (title, name) in SCENARIOS {
+        let Some(table) = report.tables.iter().find(|table| table.title == title) else {
             continue;
         };
         let Some(reference) = table.rows.iter().find(|row| row.server == table.reference) else {

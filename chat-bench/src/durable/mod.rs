@@ -16,10 +16,10 @@ use tokio::runtime::Runtime;
 
 use crate::curves::{Curves, median};
 use crate::grid::{Grid, digits};
-use crate::load::{Drive, Figures, Load};
+use crate::load::{Drive, Figures};
 use crate::options::Options;
 use crate::process::Cores;
-use crate::subject::{load, start};
+use crate::subject::{Traffic, load, start};
 use replica_set::ReplicaSet;
 use senders::Rate;
 
@@ -240,21 +240,12 @@ fn deliveries(options: &Options<'_>, _: &mut Curves) -> Result<Grid, Box<dyn Err
 
 fn saturated(name: &str, with: &[&str], cores: Cores) -> Result<Figures, Box<dyn Error>> {
     let server = start(name, with, &[cores.server])?;
-    let figures = load(
-        &Load {
-            port: server.port,
-            pid: server.pid(),
-            rooms: 1,
-            members: 1000,
-            content: 64,
-            drive: Drive::Window(64),
-            warm_up_ms: 1000,
-            measured_ms: 3000,
-        },
-        cores,
-    )?;
-    if figures.lost > 0 {
-        return Err(format!("{} deliveries were lost", figures.lost).into());
-    }
-    Ok(figures)
+    let traffic = Traffic {
+        rooms: 1,
+        members: 1000,
+        drive: Drive::Window(64),
+        warm_up_ms: 1000,
+        measured_ms: 3000,
+    };
+    load(&server, traffic, cores)
 }

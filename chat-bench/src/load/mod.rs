@@ -2,12 +2,18 @@
 //! It looks at headers alone, so that it isn't what is measured; how busy it was is part of its result.
 
 mod connection;
+mod dialect;
 mod latency;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use dialect::Dialect;
+pub(crate) use latency::Latency;
 
 /// What to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,9 +22,14 @@ pub(crate) struct Load {
     pub(crate) port: u16,
     /// The server's process, whose use is measured.
     pub(crate) pid: u32,
+    pub(crate) dialect: Dialect,
     pub(crate) rooms: usize,
+    /// How many of them a connection is in, together with the others that are in any of them: a divisor of the rooms.
+    pub(crate) rooms_each: usize,
     /// Connections in each room. The first of each sends.
     pub(crate) members: usize,
+    /// So many in a hundred of the members stop reading before anything is measured.
+    pub(crate) stopped_percent: usize,
     /// Length of a message's content.
     pub(crate) content: usize,
     pub(crate) drive: Drive,
@@ -26,7 +37,7 @@ pub(crate) struct Load {
     pub(crate) measured_ms: u64,
 }
 
-/// How each room's sender makes its traffic.
+/// How each sender makes its traffic.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Drive {
     /// None: the connections are idle.
@@ -60,7 +71,7 @@ pub(crate) struct Figures {
     /// CPU time of this program, in seconds.
     pub(crate) own_cpu: f64,
     /// From when a message should have been sent to its arrival, in microseconds.
-    pub(crate) latency: latency::Latency,
+    pub(crate) latency: Latency,
     /// How long connecting took, in seconds.
     pub(crate) connecting: f64,
     /// Resident memory of the server in bytes: before the first connection, with all of them idle, and at the end.
@@ -68,8 +79,18 @@ pub(crate) struct Figures {
 }
 
 impl Load {
+    /// Sets of connections that are in the same rooms.
+    pub(crate) fn groups(&self) -> usize {
+        self.rooms / self.rooms_each
+    }
+
     pub(crate) fn connections(&self) -> usize {
-        self.rooms * self.members
+        self.groups() * self.members
+    }
+
+    /// How many of each group's connections stop reading.
+    fn stopped(&self) -> usize {
+        self.members * self.stopped_percent / 100
     }
 }
 

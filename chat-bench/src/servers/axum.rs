@@ -70,7 +70,9 @@ async fn talk(socket: WebSocket, name: String, room: Arc<Room>) {
         if let Message::Text(text) = message {
             let seq = room.seq.fetch_add(1, Ordering::Relaxed) + 1;
             // Nobody may be listening.
-            let _ = room.sender.send(super::envelope(&name, seq, &text).into());
+            let _ = room
+                .sender
+                .send(super::envelope(&name, seq, super::addressed(&text).1).into());
         }
     }
     writing.abort();

@@ -8,15 +8,15 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{envelope, room_of};
+use super::{addressed, envelope, rooms_of};
 use crate::wire::{Header, TEXT, push_text};
 
 const LISTENER: Token = Token(usize::MAX);
 
 struct Member {
     stream: TcpStream,
-    /// `None` until the handshake is done.
-    room: Option<usize>,
+    /// None until the handshake is done.
+    rooms: Vec<usize>,
     input: Vec<u8>,
     /// What the socket had no place for.
     waiting: Vec<u8>,
@@ -38,6 +38,8 @@ struct Floor {
     by_name: HashMap<String, usize>,
     /// Whether what one round of readiness brings is gathered, so that each member gets it in one write.
     gathers: bool,
+    /// Rooms with something gathered.
+    spoken_in: Vec<usize>,
 }
 
 pub(super) fn serve(gathers: bool) -> io::Result<()> {
@@ -51,6 +53,7 @@ pub(super) fn serve(gathers: bool) -> io::Result<()> {
         rooms: Vec::new(),
         by_name: HashMap::new(),
         gathers,
+        spoken_in: Vec::new(),
     };
     let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 64 << 10]);
     loop {
@@ -68,14 +71,7 @@ pub(super) fn serve(gathers: bool) -> io::Result<()> {
                 floor.read(member, &mut buffer);
             }
         }
-        if gathers {
-            for room in 0..floor.rooms.len() {
-                let frames = std::mem::take(&mut floor.rooms[room].gathered);
-                if !frames.is_empty() {
-                    floor.send(room, &frames);
-                }
-            }
-        }
+        floor.send_gathered();
     }
 }
 
@@ -93,7 +89,7 @@ impl Floor {
             self.poll.registry().register(&mut stream, token, interest)?;
             self.members.push(Some(Member {
                 stream,
-                room: None,
+                rooms: Vec::new(),
                 input: Vec::new(),
                 waiting: Vec::new(),
             }));
@@ -112,21 +108,19 @@ impl Floor {
             }
         }
         self.greet(number);
-        let Some(Member {
-            room: Some(room),
-            input,
-            ..
-        }) = &mut self.members[number]
-        else {
+        let Some(Member { rooms, input, .. }) = &mut self.members[number] else {
             return;
         };
-        let (room, input) = (*room, std::mem::take(input));
+        let Some(&first) = rooms.first() else {
+            return;
+        };
+        let input = std::mem::take(input);
         let mut rest = input.as_slice();
         while let Some(header) = Header::read(rest)
             && let Some(payload) = rest.get(header.size..header.size + header.payload)
         {
             if header.opcode == TEXT {
-                self.say(room, payload, header.mask.unwrap_or_default());
+                self.say(first, payload, header.mask.unwrap_or_default());
             }
             rest = &rest[header.size + header.payload..];
         }
@@ -135,16 +129,23 @@ impl Floor {
         }
     }
 
-    fn say(&mut self, number: usize, masked: &[u8], mask: [u8; 4]) {
+    /// Says it in the room that it names, or in this one.
+    fn say(&mut self, first: usize, masked: &[u8], mask: [u8; 4]) {
         let text: Vec<u8> = masked
             .iter()
             .zip(mask.iter().cycle())
             .map(|(byte, key)| byte ^ key)
             .collect();
+        let text = String::from_utf8_lossy(&text);
+        let (name, rest) = addressed(&text);
+        let number = name.and_then(|name| self.by_name.get(name)).copied().unwrap_or(first);
         let room = &mut self.rooms[number];
         room.seq += 1;
-        let text = envelope(&room.name, room.seq, &String::from_utf8_lossy(&text));
+        let text = envelope(&room.name, room.seq, rest);
         if self.gathers {
+            if room.gathered.is_empty() {
+                self.spoken_in.push(number);
+            }
             push_text(&mut room.gathered, text.as_bytes());
         } else {
             let mut frame = Vec::with_capacity(text.len() + 10);
@@ -167,6 +168,30 @@ impl Floor {
         }
     }
 
+    fn send_gathered(&mut self) {
+        let rooms = std::mem::take(&mut self.spoken_in);
+        if let [room] = rooms[..] {
+            let frames = std::mem::take(&mut self.rooms[room].gathered);
+            return self.send(room, &frames);
+        }
+        // A member may be in several of them.
+        let mut spoken_to = Vec::new();
+        for room in rooms {
+            let frames = std::mem::take(&mut self.rooms[room].gathered);
+            for &number in &self.rooms[room].members {
+                if let Some(member) = &mut self.members[number] {
+                    if member.waiting.is_empty() {
+                        spoken_to.push(number);
+                    }
+                    member.waiting.extend_from_slice(&frames);
+                }
+            }
+        }
+        for number in spoken_to {
+            self.write_waiting(number);
+        }
+    }
+
     fn write_waiting(&mut self, number: usize) {
         if let Some(member) = &mut self.members[number]
             && !member.waiting.is_empty()
@@ -184,7 +209,7 @@ impl Floor {
         let Some(member) = &mut self.members[number] else {
             return;
         };
-        if member.room.is_some() {
+        if !member.rooms.is_empty() {
             return;
         }
         let Some(end) = member.input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
@@ -201,20 +226,21 @@ impl Floor {
         if member.stream.write_all(answer.as_bytes()).is_err() {
             return self.leave(number);
         }
-        let name = room_of(path).to_owned();
-        let room = *self.by_name.entry(name.clone()).or_insert_with(|| {
-            self.rooms.push(Room {
-                name,
-                ..Room::default()
+        for name in rooms_of(path) {
+            let room = *self.by_name.entry(name.to_owned()).or_insert_with(|| {
+                self.rooms.push(Room {
+                    name: name.to_owned(),
+                    ..Room::default()
+                });
+                self.rooms.len() - 1
             });
-            self.rooms.len() - 1
-        });
-        member.room = Some(room);
-        self.rooms[room].members.push(number);
+            member.rooms.push(room);
+            self.rooms[room].members.push(number);
+        }
     }
 
     fn leave(&mut self, number: usize) {
-        if let Some(Member { room: Some(room), .. }) = self.members[number].take() {
+        for room in self.members[number].take().into_iter().flat_map(|member| member.rooms) {
             self.rooms[room].members.retain(|member| *member != number);
         }
     }
