@@ -36,13 +36,16 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(options.keep(&Curves::of("storms"))?)
 }
 
-/// By server, what came of each round; servers take turns.
+/// By server, what came of each round.
+type Found<F> = Vec<(&'static str, Vec<F>)>;
+
+/// Servers take turns.
 fn rounds<F: serde::de::DeserializeOwned>(
     options: &Options<'_>,
     cores: Cores,
     task: impl Fn(u16, u32) -> Task,
-) -> Result<Vec<(&'static str, Vec<F>)>, Box<dyn Error>> {
-    let mut found: Vec<(&str, Vec<F>)> = all(options.peers).into_iter().map(|name| (name, Vec::new())).collect();
+) -> Result<Found<F>, Box<dyn Error>> {
+    let mut found: Found<F> = all(options.peers).into_iter().map(|name| (name, Vec::new())).collect();
     for _ in 0..options.rounds {
         for (name, rounds) in &mut found {
             let server = start_any(name, options.peers, cores)?;
@@ -104,7 +107,7 @@ fn resume(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
         ("roomcast, coming", "roomcast", Manner::Fresh),
         ("roomcast, coming back", "roomcast", Manner::Missed(MISSED)),
     ];
-    let mut found: Vec<(&str, Vec<Resumed>)> = ways.iter().map(|(what, ..)| (*what, Vec::new())).collect();
+    let mut found: Found<Resumed> = ways.iter().map(|(what, ..)| (*what, Vec::new())).collect();
     for _ in 0..options.rounds {
         for ((what, name, manner), (_, rounds)) in ways.iter().zip(&mut found) {
             let server = start_any(name, None, cores)?;

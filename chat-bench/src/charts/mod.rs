@@ -36,18 +36,21 @@ const SCENARIOS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Draws one chart of the figures in a folder.
+type Chart = fn(&Path) -> Result<String, Box<dyn Error>>;
+
 /// Draws what there are figures of.
 pub(crate) fn draw(figures: &Path, into: &Path) -> Result<(), Box<dyn Error>> {
-    let charts: [(&str, &dyn Fn() -> Result<String, Box<dyn Error>>); 3] = [
-        ("deliveries.svg", &|| deliveries(figures)),
-        ("growth.svg", &|| growth(&Curves::read(figures, "growth")?)),
-        ("durable.svg", &|| durable(&Curves::read(figures, "durable")?)),
+    let charts: [(&str, Chart); 3] = [
+        ("deliveries.svg", deliveries),
+        ("growth.svg", growth),
+        ("durable.svg", durable),
     ];
     fs::create_dir_all(into)?;
     let mut drawn = 0;
     for (name, chart) in charts {
         let path = into.join(name);
-        match chart() {
+        match chart(figures) {
             Ok(svg) => {
                 fs::write(&path, svg)?;
                 println!("{}", path.display());
@@ -94,14 +97,15 @@ fn deliveries(figures: &Path) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-fn growth(curves: &Curves) -> Result<String, Box<dyn Error>> {
+fn growth(figures: &Path) -> Result<String, Box<dyn Error>> {
+    let curves = Curves::read(figures, "growth")?;
     let shown = [
         ("members", "CPU of a delivery", "µs", "members of the room"),
         ("connections", "Memory of an idle connection", "KB", "connections"),
         ("rooms", "CPU of a message in a room of ten", "µs", "other rooms"),
     ];
     let shown = shown.into_iter().filter_map(|(of, title, unit, along)| {
-        let lines = found(curves, of, |name| match name {
+        let lines = found(&curves, of, |name| match name {
             "roomcast" => "first",
             "floor" => "quiet",
             _ => "second",
@@ -117,8 +121,9 @@ fn growth(curves: &Curves) -> Result<String, Box<dyn Error>> {
     some(shown.collect())
 }
 
-fn durable(curves: &Curves) -> Result<String, Box<dyn Error>> {
-    let lines = found(curves, "durable", |name| match name {
+fn durable(figures: &Path) -> Result<String, Box<dyn Error>> {
+    let curves = Curves::read(figures, "durable")?;
+    let lines = found(&curves, "durable", |name| match name {
         "roomcast on SQLite" => "first",
         "roomcast on MongoDB" => "second",
         name if name.starts_with("SQLite") => "first apart",
