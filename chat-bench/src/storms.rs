@@ -19,7 +19,7 @@ const PER_SECOND: u32 = 20;
 
 /// A burst: enough to fill the queue of every member, twice over.
 const SLOW: usize = 1000;
-const BURST_CONTENT: usize = 1024;
+const BURST_CONTENT: usize = 400;
 const BURST: u64 = 600;
 const BURSTS: usize = 3;
 

@@ -27,11 +27,23 @@ impl Axis {
 
     /// In powers of ten that have all of these between them.
     pub(super) fn log(values: &[f64], start: f64, end: f64) -> Self {
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
-        let most = values.iter().copied().fold(0.0, f64::max).log10().ceil();
+        let (least, most) = bounds(values);
+        let least = least.log10().floor();
         Self {
             from: 10_f64.powf(least),
-            to: 10_f64.powf(most.max(least + 1.0)),
+            to: 10_f64.powf(most.log10().ceil().max(least + 1.0)),
+            start,
+            end,
+            step: None,
+        }
+    }
+
+    /// From the least of these to the most, of which neither has to be a power of ten.
+    pub(super) fn span(values: &[f64], start: f64, end: f64) -> Self {
+        let (from, most) = bounds(values);
+        Self {
+            from,
+            to: most.max(from * 10.0),
             start,
             end,
             step: None,
@@ -50,12 +62,19 @@ impl Axis {
     /// The values that get a line.
     pub(super) fn ticks(&self) -> Vec<f64> {
         let Some(step) = self.step else {
-            let decades = (self.to / self.from).log10().round() as i32;
-            return (0..=decades).map(|decade| self.from * 10_f64.powi(decade)).collect();
+            // What rounding takes away is given back.
+            let (first, last) = ((self.from.log10() - 1e-9).ceil(), (self.to.log10() + 1e-9).floor());
+            return (first as i32..=last as i32).map(|decade| 10_f64.powi(decade)).collect();
         };
         let count = (self.to / step).round() as i32;
         (0..=count).map(|tick| f64::from(tick) * step).collect()
     }
+}
+
+/// The least and the most of some positive values.
+fn bounds(values: &[f64]) -> (f64, f64) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    (least, values.iter().copied().fold(0.0, f64::max))
 }
 
 /// 1, 2 or 5 times a power of ten, of which `most` has four to ten.
@@ -94,6 +113,8 @@ mod tests {
         let axis = Axis::log(&[12.0, 900.0], 0.0, 200.0);
         assert_eq!(axis.ticks(), [10.0, 100.0, 1000.0]);
         assert!((axis.at(100.0) - 100.0).abs() < 1e-9);
+        assert_eq!(Axis::span(&[1.0, 512.0], 0.0, 1.0).ticks(), [1.0, 10.0, 100.0]);
+        assert_eq!(Axis::span(&[10.0, 10_000.0], 0.0, 1.0).ticks().len(), 4);
         let axis = Axis::linear(&[0.5, 3.7], 100.0, 0.0);
         assert_eq!(axis.ticks(), [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert!((axis.at(1.0) - 75.0).abs() < 1e-9);

@@ -51,7 +51,7 @@ fn draw(drawing: &mut Drawing, panel: &Panel<'_>, left: f64, width: f64) {
         let points = panel.lines.iter().flat_map(|line| line.points);
         points.map(of).filter(|value| value.is_finite()).collect()
     };
-    let x = Axis::log(&values(|(x, _)| *x), start, end);
+    let x = Axis::span(&values(|(x, _)| *x), start, end);
     let y = (panel.axis)(&values(|(_, y)| *y), BOTTOM, TOP);
     drawing.text((left + 20.0, 28.0), Anchor::Start, "title", panel.title);
     drawing.text((left + 20.0, 47.0), Anchor::Start, "small", panel.unit);
@@ -60,9 +60,16 @@ fn draw(drawing: &mut Drawing, panel: &Panel<'_>, left: f64, width: f64) {
         drawing.text((start - 8.0, y.at(tick) + 4.0), Anchor::End, "small", &written(tick));
     }
     drawing.line((start, BOTTOM), (end, BOTTOM), "base");
+    let mut written_to = f64::MIN;
     for tick in x.ticks() {
-        drawing.line((x.at(tick), BOTTOM), (x.at(tick), BOTTOM + 4.0), "base");
-        drawing.text((x.at(tick), BOTTOM + 18.0), Anchor::Middle, "small", &written(tick));
+        let (at, text) = (x.at(tick), written(tick));
+        drawing.line((at, BOTTOM), (at, BOTTOM + 4.0), "base");
+        // A number for which there is no room is left out.
+        let half = text.len() as f64 * 3.5;
+        if at - half > written_to + 6.0 {
+            drawing.text((at, BOTTOM + 18.0), Anchor::Middle, "small", &text);
+            written_to = at + half;
+        }
     }
     drawing.text(
         ((start + end) / 2.0, BOTTOM + 38.0),

@@ -16,7 +16,7 @@ const CLOSE: u8 = 8;
 /// What a client at the other end of a network lets wait: on the loopback, whose segments have 64 KB, the system would take
 /// megabytes for each.
 const SEGMENT: u32 = 1448;
-const WAITING: usize = 16 << 10;
+const WAITING: usize = 32 << 10;
 
 /// How a client comes.
 #[derive(Debug, Clone)]
