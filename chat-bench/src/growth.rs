@@ -174,7 +174,10 @@ fn rooms(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Result<Gri
             let floor = among_others("floor", connections, 0, cores)?;
             let ours = among_others("roomcast", connections, rooms_each, cores)?;
             idle.push(ours.idle);
-            memory.push(ours.memory / (connections * rooms_each) as f64 / 1024.0);
+            // Of a few rooms, what the process takes once is more than what they take.
+            if connections * rooms_each >= 1000 {
+                memory.push(ours.memory / (connections * rooms_each) as f64 / 1024.0);
+            }
             pairs.push((floor.figures, ours.figures));
         }
         let others = connections * rooms_each;

@@ -42,10 +42,13 @@ pub(crate) fn scale(text: &str) -> Result<(), Box<dyn Error>> {
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = builder.worker_threads(threads.max(1)).enable_time().build()?;
-    let mut hall = runtime.block_on(Hall::open(scenario, TOGETHER))?;
-    let scaled = runtime.block_on(measure(&mut hall));
+    let hall = runtime.block_on(Hall::open(scenario, TOGETHER))?;
+    // Who makes the members speak is one of the runtime's tasks: on a thread of its own, the first message would be under way
+    // before the next one is said, and fewer would share a write.
+    let (hall, scaled) = runtime.block_on(runtime.spawn(measure(hall)))?;
     // Members that end say so, which nobody expects to hear.
     drop(runtime);
+    drop(hall);
     let (rounds, seconds, cpu) = scaled?;
     let deliveries = rounds * scenario.rooms * scenario.speakers * scenario.members;
     let scaled = Scaled {
@@ -57,21 +60,26 @@ pub(crate) fn scale(text: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Gives how many rounds there were, in how many seconds and seconds of CPU.
-async fn measure(hall: &mut Hall) -> Result<(usize, f64, f64), Box<dyn Error>> {
-    tokio::time::sleep(SETTLING).await;
-    rounds(hall, WARM_UP).await?;
-    let (cpu, began) = (cpu_time(std::process::id())?, Instant::now());
-    let rounds = rounds(hall, MEASURED).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    Ok((rounds, seconds, (cpu_time(std::process::id())? - cpu).as_secs_f64()))
+/// Gives the hall back, and how many rounds there were, in how many seconds and seconds of CPU.
+async fn measure(mut hall: Hall) -> (Hall, Result<(usize, f64, f64), String>) {
+    let measured = async {
+        tokio::time::sleep(SETTLING).await;
+        rounds(&mut hall, WARM_UP).await?;
+        let cpu = || cpu_time(std::process::id()).map_err(|error| error.to_string());
+        let (before, began) = (cpu()?, Instant::now());
+        let rounds = rounds(&mut hall, MEASURED).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        Ok((rounds, seconds, (cpu()? - before).as_secs_f64()))
+    };
+    let measured = measured.await;
+    (hall, measured)
 }
 
 /// As many as fit into this time.
-async fn rounds(hall: &mut Hall, time: Duration) -> Result<usize, Box<dyn Error>> {
+async fn rounds(hall: &mut Hall, time: Duration) -> Result<usize, String> {
     let (began, mut rounds) = (Instant::now(), 0);
     while began.elapsed() < time {
-        hall.rounds(1).await?;
+        hall.rounds(1).await.map_err(|error| error.to_string())?;
         rounds += 1;
     }
     Ok(rounds)
