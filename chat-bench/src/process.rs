@@ -79,15 +79,25 @@ impl Drop for Server {
 
 /// How long all threads of the process were on a core, in user and kernel code together.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    scheduled(pid, 0)
+}
+
+/// How long threads of the process could have run, and waited for a core that others used. Those of several threads add up.
+pub(crate) fn waiting_time(pid: u32) -> io::Result<Duration> {
+    scheduled(pid, 1)
+}
+
+/// A field of what the scheduler counts, of all threads together.
+fn scheduled(pid: u32, field: usize) -> io::Result<Duration> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may have ended since the folder was read.
         if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-            let running = text
+            let nanos = text
                 .split_whitespace()
-                .next()
+                .nth(field)
                 .and_then(|field| field.parse::<u64>().ok());
-            total += running.ok_or_else(|| io::Error::other("schedstat has no figures on this system"))?;
+            total += nanos.ok_or_else(|| io::Error::other("schedstat has no figures on this system"))?;
         }
     }
     Ok(Duration::from_nanos(total))

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::Figures;
+use crate::load::{Figures, Latency};
 
 /// All figures of a run, as `--json FILE` writes them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -80,13 +80,21 @@ pub(crate) fn cost(figures: &Figures) -> f64 {
     figures.server_cpu * 1e6 / figures.deliveries as f64
 }
 
-/// With two decimals, where there is a figure.
-fn figure(value: f64) -> String {
+/// With so many decimals, where there is a figure.
+fn figure(value: f64, decimals: usize) -> String {
     if value.is_finite() {
-        format!("{value:.2}")
+        format!("{value:.decimals$}")
     } else {
         "-".to_owned()
     }
+}
+
+/// A part of the latency in microseconds, where anything was delivered.
+fn latency(figures: &Figures, part: impl Fn(&Latency) -> f64) -> f64 {
+    if figures.deliveries == 0 {
+        return f64::NAN;
+    }
+    part(&figures.latency)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -133,19 +141,19 @@ impl fmt::Display for Table {
         for row in &self.rows {
             write!(
                 f,
-                "{:<16} {:>11} {:>6} {:>12.0} {:>8.0} {:>8.0} {:>8.0} {:>7} {:>7} {:>8.1} {:>8.1} {:>10.0}",
+                "{:<16} {:>11} {:>6} {:>12} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>10}",
                 row.server,
-                figure(row.median(cost)),
-                figure(reference.map_or(f64::NAN, |reference| row.ratio(reference))),
-                row.median(|figures| figures.deliveries as f64 / figures.seconds),
-                row.median(|figures| figures.latency.median),
-                row.median(|figures| figures.latency.p99),
-                row.median(|figures| figures.latency.p999),
+                figure(row.median(cost), 2),
+                figure(reference.map_or(f64::NAN, |reference| row.ratio(reference)), 2),
+                figure(row.median(|figures| figures.deliveries as f64 / figures.seconds), 0),
+                figure(row.median(|figures| latency(figures, |part| part.median)), 0),
+                figure(row.median(|figures| latency(figures, |part| part.p99)), 0),
+                figure(row.median(|figures| latency(figures, |part| part.p999)), 0),
                 row.sum(|figures| figures.lost),
                 row.sum(|figures| figures.closed),
-                row.median(|figures| memory(figures, 0, 1)),
-                row.median(|figures| memory(figures, 1, 2)),
-                row.median(|figures| figures.connections as f64 / figures.connecting),
+                figure(row.median(|figures| memory(figures, 0, 1)), 1),
+                figure(row.median(|figures| memory(figures, 1, 2)), 1),
+                figure(row.median(|figures| figures.connections as f64 / figures.connecting), 0),
             )?;
             for remark in remarks(row) {
                 write!(f, "  {remark}")?;
@@ -168,6 +176,13 @@ fn remarks(row: &Row) -> Vec<String> {
         remarks.push(format!(
             "the load program was busy for {:.0}% of the time",
             busy * 100.0
+        ));
+    }
+    let waiting = row.median(|figures| figures.own_waiting / figures.seconds);
+    if waiting > 0.05 {
+        let waiting = waiting * 100.0;
+        remarks.push(format!(
+            "others kept the load program from its core for {waiting:.0}% of the time"
         ));
     }
     let stopped = row.sum(|figures| figures.stopped as u64);
@@ -197,7 +212,8 @@ mod tests {
             seconds: 1.0,
             server_cpu,
             own_cpu: 0.5,
-            latency: crate::load::Latency::default(),
+            own_waiting: 0.01,
+            latency: Latency::default(),
             connecting: 0.1,
             memory: [1 << 20, 2 << 20, 3 << 20],
         }
@@ -240,6 +256,9 @@ mod tests {
         assert!(with(|figures| figures.lost = 4711).contains("4711"));
         assert!(with(|figures| figures.closed = 4712).contains("4712"));
         assert!(with(|figures| figures.own_cpu = 0.97).contains("the load program was busy for 97% of the time"));
+        assert!(
+            with(|figures| figures.own_waiting = 0.3).contains("others kept the load program from its core for 30%")
+        );
         let stopped = with(|figures| (figures.stopped, figures.stopped_closed) = (50, 49));
         assert!(
             stopped.contains("closed 49 of 50 that never read; 3 MB in the end"),

@@ -70,6 +70,8 @@ pub(crate) struct Figures {
     pub(crate) server_cpu: f64,
     /// CPU time of this program, in seconds.
     pub(crate) own_cpu: f64,
+    /// How long this program waited for a core that others used, in seconds.
+    pub(crate) own_waiting: f64,
     /// From when a message should have been sent to its arrival, in microseconds.
     pub(crate) latency: Latency,
     /// How long connecting took, in seconds.

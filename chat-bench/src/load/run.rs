@@ -9,12 +9,12 @@ use mio::{Events, Poll};
 use super::connection::Connection;
 use super::latency::{STAMP, Samples};
 use super::{Drive, Figures, Load};
-use crate::process::{cpu_time, resident};
+use crate::process::{cpu_time, resident, waiting_time};
 use crate::wire::push_masked_text;
 
 /// So many connections are being made at the same time.
 const CONNECTING: usize = 64;
-/// One in so many connections tells how long its messages took.
+/// One in so many connections tells how long its messages took, where as many are sent as the server can take.
 const SAMPLED: usize = 16;
 /// How long anything may take that should take no time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,6 +103,7 @@ impl Run {
         self.traffic(from, to)?;
         let (received, sent, cpu) = (self.received(), self.sent(), self.cpu()?);
         let seconds = before.3.elapsed().as_secs_f64();
+        let spent = |part: usize| (cpu[part] - before.2[part]).as_secs_f64();
         let latency = self.samples.latency();
         let lost = self.lost()?;
         self.memory[2] = resident(self.load.pid)?;
@@ -117,8 +118,9 @@ impl Run {
             stopped: self.load.stopped() * self.load.groups(),
             stopped_closed,
             seconds,
-            server_cpu: (cpu.0 - before.2.0).as_secs_f64(),
-            own_cpu: (cpu.1 - before.2.1).as_secs_f64(),
+            server_cpu: spent(0),
+            own_cpu: spent(1),
+            own_waiting: spent(2),
             latency,
             connecting: self.connecting,
             memory: self.memory,
@@ -308,6 +310,10 @@ impl Run {
             other => other?,
         }
         self.heard.clear();
+        let sampled = match self.load.drive {
+            Drive::Rate(_) => 1,
+            _ => SAMPLED,
+        };
         for event in &self.events {
             let number = event.token().0;
             if self.has_stopped(number) {
@@ -319,7 +325,7 @@ impl Run {
             }
             if event.is_readable() {
                 let (was_open, received) = (connection.is_open(), connection.received);
-                if number.is_multiple_of(SAMPLED) {
+                if number.is_multiple_of(sampled) {
                     let (began, samples) = (self.began, &mut self.samples);
                     connection.read(&mut self.buffer, event.is_read_closed(), |start| {
                         samples.arrived(began.elapsed().as_nanos() as u64, start);
@@ -350,9 +356,10 @@ impl Run {
         self.groups.iter().map(|group| group.sent).sum()
     }
 
-    /// The server's, and our own.
-    fn cpu(&self) -> io::Result<(Duration, Duration)> {
-        Ok((cpu_time(self.load.pid)?, cpu_time(std::process::id())?))
+    /// The server's CPU time, our own, and how long we waited for a core.
+    fn cpu(&self) -> io::Result<[Duration; 3]> {
+        let own = std::process::id();
+        Ok([cpu_time(self.load.pid)?, cpu_time(own)?, waiting_time(own)?])
     }
 
     fn now(&self) -> u64 {

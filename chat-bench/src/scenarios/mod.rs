@@ -37,8 +37,11 @@ const ALL: &[&str] = &[
     "bun",
 ];
 
-/// For sizes: those on Engine.IO differ from axum and ws in how they frame, which matters the less the larger a message is.
+/// One of each kind, for what takes long and tells little more with the others.
 const SOME: &[&str] = &["floor", GATHERING, "roomcast", "axum", "ws", "bun"];
+
+/// The larger a message, the less it matters how it is framed; ws sends each by itself like the floor.
+const LARGE: &[&str] = &[GATHERING, "roomcast", "axum", "bun"];
 
 /// Those that let one connection be in several rooms. axum's example has a task and a channel for each connection's room.
 const SEVERAL_ROOMS: &[&str] = &["floor", GATHERING, "roomcast", "socketioxide", "ws", "socket.io", "bun"];
@@ -55,9 +58,12 @@ const SCENARIOS: &[Scenario] = &[
     Scenario::new(200, 10, Drive::Window(1)),
     Scenario::new(5000, 2, Drive::Window(1)),
     Scenario::new(100, 100, Drive::Window(4)).rooms_each(100),
-    Scenario::new(1, 1000, Drive::Window(4)).content(1 << 10).on(SOME),
-    Scenario::new(1, 1000, Drive::Window(4)).content(16 << 10).on(SOME),
-    Scenario::new(1, 200, Drive::Rate(100)).content(16 << 10).stopped(5),
+    Scenario::new(1, 1000, Drive::Window(4)).content(1 << 10).on(LARGE),
+    Scenario::new(1, 1000, Drive::Window(4)).content(16 << 10).on(LARGE),
+    Scenario::new(1, 200, Drive::Rate(100))
+        .content(16 << 10)
+        .stopped(5)
+        .on(SOME),
     Scenario::new(1, 5000, Drive::Idle),
 ];
 
@@ -112,9 +118,11 @@ impl Scenario {
     /// How long it is measured. It takes seconds until those that don't read hold up a server.
     fn measured_ms(&self) -> u64 {
         match self.drive {
-            Drive::Idle => 500,
             _ if self.stopped_percent > 0 => 8000,
-            _ => 2000,
+            Drive::Idle => 500,
+            // Enough messages for the rare ones among them.
+            Drive::Rate(_) => 4000,
+            Drive::Window(_) => 2000,
         }
     }
 }
