@@ -4,12 +4,23 @@
 //! another, or about the same machine an hour later: what carries over are ratios in the same run, of which each table has one
 //! to *the floor*, a server that does one write per member and message and nothing else.
 
+mod charts;
+mod cores;
+mod crowd;
+mod curves;
+#[cfg(feature = "stores")]
+mod durable;
+mod grid;
+mod growth;
 mod hot_path;
 mod load;
+mod options;
 mod process;
 mod report;
 mod scenarios;
 mod servers;
+mod storms;
+mod subject;
 mod wire;
 
 use std::process::ExitCode;
@@ -17,8 +28,13 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 chat-bench run [--rounds N] [--only PART] [--json FILE] [--peers FOLDER]
                                             the tables; PART is in the name of a scenario; FILE gets all figures
-chat-bench serve NAME                       one of the servers that are compared
+chat-bench growth|cores|storms|durable [--rounds N] [--only PART] [--peers FOLDER] [--figures FOLDER]
+                                            tables of what grows with what; FOLDER gets what charts are drawn of
+chat-bench charts FOLDER INTO               charts of the figures in the folder
+chat-bench serve NAME [WITH]                one of the servers that are compared
 chat-bench load JSON                        the load program
+chat-bench crowd JSON                       clients that come, come back or stop reading
+chat-bench scale JSON                       the path of a message without sockets, on several threads
 chat-bench drive [NAME]                     the path of a message without sockets, for valgrind; the names of what it can do";
 
 fn main() -> ExitCode {
@@ -26,7 +42,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["run", ..] => scenarios::run(&words[1..]),
-        ["serve", name] => servers::serve(name),
+        ["growth", ..] => growth::run(&words[1..]),
+        ["cores", ..] => cores::run(&words[1..]),
+        ["storms", ..] => storms::run(&words[1..]),
+        #[cfg(feature = "stores")]
+        ["durable", ..] => durable::run(&words[1..]),
+        ["charts", figures, into] => charts::draw(figures.as_ref(), into.as_ref()),
+        ["serve", name, ..] => servers::serve(name, &words[2..]),
+        ["crowd", text] => crowd::crowd(text),
+        ["scale", text] => hot_path::scale(text),
         ["drive"] => hot_path::drive(None),
         ["drive", name] => hot_path::drive(Some(name)),
         ["load", text] => load::load(text).map_err(Into::into),

@@ -30,8 +30,14 @@ impl Cores {
 
 /// A command that runs on this core alone.
 pub(crate) fn on_core(core: usize, program: &str) -> Command {
+    on_cores(&[core], program)
+}
+
+/// A command that runs on these cores alone.
+pub(crate) fn on_cores(cores: &[usize], program: &str) -> Command {
+    let list: Vec<String> = cores.iter().map(usize::to_string).collect();
     let mut command = Command::new("taskset");
-    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command.arg("--cpu-list").arg(list.join(",")).arg(program);
     command
 }
 

@@ -2,24 +2,78 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
+use crate::mongod::mongod;
 use crate::report::{Outcome, run};
 use crate::tools;
 use crate::workspace::{Workspace, cargo, files};
 
-/// Builds and runs the benchmarks, with the peers that Node's registry has if Node is there.
+/// Where figures are kept for charts, and where those go.
+const FIGURES: &str = "bench";
+const CHARTS: &str = "docs/charts";
+
+/// Builds and runs the benchmarks, with the peers that Node's registry has if Node is there: deliveries, or the part that is
+/// named first.
 pub(crate) fn bench(workspace: &Workspace, options: &[&str]) -> Outcome {
+    let figures = workspace.target.join(FIGURES);
+    match *options {
+        ["charts"] => {
+            let mut command = built(&[]);
+            command.arg("charts").arg(figures).arg(workspace.root.join(CHARTS));
+            run(command.current_dir(&workspace.root))
+        }
+        ["charts", ..] => Err("charts takes no options: it draws what the parts have kept".to_owned()),
+        [part @ ("growth" | "cores" | "storms" | "durable"), ref options @ ..] => {
+            let mut command = built(if part == "durable" {
+                &["--features", "stores"]
+            } else {
+                &[]
+            });
+            command.arg(part).args(options).arg("--figures").arg(&figures);
+            if part == "durable" {
+                command.env("MONGOD", mongod(workspace)?);
+                // Databases are on the disk that the workspace is on: what is only in memory is not durable.
+                command.env("TMPDIR", &figures);
+                fs::create_dir_all(&figures).map_err(|error| format!("{}: {error}", figures.display()))?;
+            }
+            if part == "storms" {
+                add_peers(workspace, &mut command);
+            }
+            run(command.current_dir(&workspace.root))
+        }
+        _ => deliveries(workspace, options),
+    }
+}
+
+/// The program, built with these options.
+fn built(options: &[&str]) -> Command {
     let mut command = cargo();
-    command.args(["run", "--release", "--locked", "--package", "chat-bench", "--", "run"]);
-    command.args(options);
+    command.args(["run", "--release", "--locked", "--package", "chat-bench"]);
+    command.args(options).arg("--");
+    command
+}
+
+fn deliveries(workspace: &Workspace, options: &[&str]) -> Outcome {
+    let mut command = built(&[]);
+    command.arg("run").args(options);
+    if !options.contains(&"--json") {
+        let figures = workspace.target.join(FIGURES);
+        fs::create_dir_all(&figures).map_err(|error| format!("{}: {error}", figures.display()))?;
+        command.arg("--json").arg(figures.join("deliveries.json"));
+    }
+    add_peers(workspace, &mut command);
+    run(command.current_dir(&workspace.root))
+}
+
+fn add_peers(workspace: &Workspace, command: &mut Command) {
     match peers(workspace) {
         Ok((folder, node)) => {
             command.arg("--peers").arg(folder);
-            node.put_on_path(&mut command);
+            node.put_on_path(command);
         }
         Err(error) => println!("Without the peers that run on Node: {error}"),
     }
-    run(command.current_dir(&workspace.root))
 }
 
 /// A folder below `target` with the peers and their packages, and what runs them.

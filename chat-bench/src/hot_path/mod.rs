@@ -1,6 +1,7 @@
 //! The path of a message without sockets: the engine and its WebSockets in one thread, over streams in memory. What it takes in
 //! instructions is the same on every run, so that `cargo xtask instructions` can hold it to what it took before.
 
+mod scale;
 mod stream;
 
 use std::error::Error;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use crate::wire::push_masked_text;
+pub(crate) use scale::{Scale, Scaled, scale};
 use stream::{Audience, Line};
 
 /// How long a run may take, which takes seconds under valgrind.
@@ -70,7 +72,7 @@ pub(crate) fn drive(name: Option<&str>) -> Result<(), Box<dyn Error>> {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
     let scenario = scenario.ok_or_else(|| format!("there is no scenario {name}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut hall = runtime.block_on(Hall::open(scenario))?;
+    let mut hall = runtime.block_on(Hall::open(scenario, usize::MAX))?;
     // The first messages find buffers and tables that have yet to grow.
     runtime.block_on(hall.rounds(scenario.rounds.div_ceil(5)))?;
     counted(&runtime, &mut hall, scenario.rounds)?;
@@ -92,16 +94,17 @@ fn counted(runtime: &Runtime, hall: &mut Hall, rounds: usize) -> Result<(), Box<
 /// The rooms with their members.
 struct Hall {
     _hub: Hub,
-    audience: Arc<Audience>,
+    /// Those who count together, with the number of frames that each of them hears in a round.
+    audiences: Vec<(Arc<Audience>, usize)>,
     /// Of each room, the lines of those who speak.
     speakers: Vec<Line>,
     /// What each of them says.
     frame: Vec<u8>,
-    heard_by: usize,
 }
 
 impl Hall {
-    async fn open(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
+    /// So many members count together what they hear; who counts together waits for each other's counting.
+    async fn open(scenario: &Scenario, together: usize) -> Result<Self, Box<dyn Error>> {
         let mut limits = Limits::default();
         limits.rate = None;
         limits.connections_per_user = limits.connections;
@@ -110,12 +113,19 @@ impl Hall {
         limits.head_check = PATIENCE * 2;
         let hub = Hub::builder(MemoryStore::new(), OpenPolicy).limits(limits).build()?;
         let config = WsConfig::of(hub.limits());
-        let audience = Arc::new(Audience::default());
+        let mut audiences: Vec<(Arc<Audience>, usize)> = Vec::new();
         let mut speakers = Vec::new();
         for room in 0..scenario.rooms {
             let room = RoomId::new(format!("room-{room}"))?;
             for member in 0..scenario.members {
-                let line = Line::new(&audience);
+                match audiences.last_mut() {
+                    Some((_, frames)) if *frames < together.saturating_mul(scenario.speakers) => {
+                        *frames += scenario.speakers;
+                    }
+                    _ => audiences.push((Arc::default(), scenario.speakers)),
+                }
+                let (audience, _) = audiences.last().expect("one was just pushed");
+                let line = Line::new(audience);
                 if member < scenario.speakers {
                     speakers.push(line.clone());
                 }
@@ -135,8 +145,7 @@ impl Hall {
         );
         Ok(Self {
             _hub: hub,
-            audience,
-            heard_by: scenario.members,
+            audiences,
             speakers,
             frame,
         })
@@ -146,11 +155,15 @@ impl Hall {
     async fn rounds(&mut self, rounds: usize) -> Result<(), Box<dyn Error>> {
         let all = async {
             for _ in 0..rounds {
-                self.audience.expect(self.speakers.len() * self.heard_by);
+                for (audience, frames) in &self.audiences {
+                    audience.expect(*frames);
+                }
                 for speaker in &self.speakers {
                     speaker.say(&self.frame);
                 }
-                self.audience.heard().await;
+                for (audience, _) in &self.audiences {
+                    audience.heard().await;
+                }
             }
         };
         let timeout = tokio::time::timeout(PATIENCE, all).await;

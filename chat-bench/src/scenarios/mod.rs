@@ -1,7 +1,7 @@
 //! What is measured: one line of traffic for each table, put on each of its servers in turn.
 
 mod run;
-mod servers;
+pub(crate) mod servers;
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ const PEERS: &[(&str, &[&str])] = &[
 ];
 
 /// How to start the server of this name; nothing if it is a peer and the peers aren't installed.
-pub(super) fn command(name: &str, peers: Option<&Path>, cores: Cores) -> Result<Option<Command>, Box<dyn Error>> {
+pub(crate) fn command(name: &str, peers: Option<&Path>, cores: Cores) -> Result<Option<Command>, Box<dyn Error>> {
     let Some((_, words)) = PEERS.iter().find(|(peer, _)| *peer == name) else {
         let mut command = own(cores.server)?;
         command.args(["serve", name]);

@@ -7,17 +7,37 @@ mod socketioxide;
 
 use std::error::Error;
 
-/// Runs the server of this name.
-pub(crate) fn serve(name: &str) -> Result<(), Box<dyn Error>> {
+use roomcast_core::MemoryStore;
+
+/// Runs the server of this name, with what it needs.
+pub(crate) fn serve(name: &str, with: &[&str]) -> Result<(), Box<dyn Error>> {
     crate::process::raise_open_files();
-    match name {
-        "floor" => Ok(floor::serve(false)?),
-        "floor-gathering" => Ok(floor::serve(true)?),
-        "roomcast" => roomcast::serve(),
-        "axum" => Ok(axum::serve()?),
-        "socketioxide" => Ok(socketioxide::serve()?),
-        other => Err(format!("there is no server {other}").into()),
+    match (name, with) {
+        ("floor", []) => Ok(floor::serve(false)?),
+        ("floor-gathering", []) => Ok(floor::serve(true)?),
+        ("roomcast", []) => roomcast::serve(one_core()?, MemoryStore::new()),
+        ("roomcast-threads", [threads]) => roomcast::serve(cores(threads.parse()?)?, MemoryStore::new()),
+        #[cfg(feature = "stores")]
+        ("roomcast-sqlite", [path]) => {
+            let runtime = one_core()?;
+            let store = runtime.block_on(crate::durable::sqlite(path.as_ref()))?;
+            roomcast::serve(runtime, store)
+        }
+        #[cfg(feature = "stores")]
+        ("roomcast-mongodb", [uri]) => {
+            let runtime = one_core()?;
+            let store = runtime.block_on(crate::durable::mongodb(uri))?;
+            roomcast::serve(runtime, store)
+        }
+        ("axum", []) => Ok(axum::serve()?),
+        ("socketioxide", []) => Ok(socketioxide::serve()?),
+        (other, with) => Err(format!("there is no server {other} with {with:?}").into()),
     }
+}
+
+fn cores(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(threads.max(1)).enable_all().build()
 }
 
 fn one_core() -> std::io::Result<tokio::runtime::Runtime> {
