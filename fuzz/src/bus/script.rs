@@ -4,10 +4,13 @@ use arbitrary::Arbitrary;
 
 use crate::session::Start;
 
+/// At the beginning, one member is in each room.
 #[derive(Debug, Arbitrary)]
 pub struct Script {
     /// Messages in a send queue, and among those that came too early, beside 1.
     pub queue: u8,
+    /// Whether only what is stored is told, since a lie soon sends everybody away.
+    pub honest: bool,
     pub steps: Vec<Step>,
 }
 
@@ -16,7 +19,8 @@ pub enum Step {
     /// Opens a connection in this place; the one that was there is dropped.
     Connect {
         place: u8,
-        plain: bool,
+        /// Of `chat.v1.json`, not plain.
+        full: bool,
         room: u8,
         start: Start,
         presence: bool,
@@ -37,9 +41,10 @@ pub enum Step {
     },
     /// The other hub stores something, or this one.
     Store {
-        here: bool,
+        elsewhere: bool,
         room: u8,
-        what: What,
+        first: What,
+        then: Option<What>,
     },
     /// The other hub sends a user away.
     Kick {
@@ -74,7 +79,7 @@ pub enum Step {
     Saw {
         room: u8,
         first: i8,
-        lines: Vec<Line>,
+        lines: [Option<Line>; 4],
     },
 }
 
@@ -96,7 +101,7 @@ pub enum Told {
         first: i8,
         /// How far behind them the log is said to go.
         beyond: u8,
-        lines: Vec<Line>,
+        lines: [Option<Line>; 4],
     },
     Kick {
         from: u8,
@@ -114,8 +119,8 @@ pub enum Told {
         online: u32,
         for_ms: u32,
         span: Option<(Option<u8>, Option<u8>)>,
-        here: Vec<u8>,
-        left: Vec<u8>,
+        here: [Option<u8>; 3],
+        left: [Option<u8>; 2],
     },
     Asked {
         from: u8,

@@ -93,10 +93,17 @@ impl Stored {
         self.entries.last().map_or(0, Entry::seq)
     }
 
-    /// The entries of these lines, the first of which lies so far behind the head's next.
-    pub fn entries(&self, first: i8, lines: &[Line]) -> Vec<Entry> {
+    /// The entries of these lines, the first of which lies so far behind the head's next; or as many as are stored from there.
+    pub fn entries(&self, first: i8, lines: &[Option<Line>], honest: bool) -> Vec<Entry> {
         let first = (self.head() + 1).saturating_add_signed(first.into()).max(1);
-        (first..).zip(lines).map(|(seq, line)| self.entry(seq, *line)).collect()
+        if honest {
+            let stored = self.entries.iter().skip(first as usize - 1);
+            return stored.take(lines.iter().flatten().count()).cloned().collect();
+        }
+        (first..)
+            .zip(lines.iter().flatten())
+            .map(|(seq, line)| self.entry(seq, *line))
+            .collect()
     }
 
     fn entry(&self, seq: u64, line: Line) -> Entry {
@@ -143,7 +150,7 @@ fn person(n: u8) -> User {
 }
 
 /// The notice as it travels; `rooms` is what is stored in each.
-pub fn written(told: &Told, rooms: &[Stored]) -> Vec<u8> {
+pub fn written(told: &Told, rooms: &[Stored], honest: bool) -> Vec<u8> {
     let room = |n: u8| &rooms[usize::from(n) % rooms.len()];
     let mut below = Vec::new();
     let mut head = match told {
@@ -156,7 +163,7 @@ pub fn written(told: &Told, rooms: &[Stored]) -> Vec<u8> {
             ..
         } => {
             let stored = room(*of);
-            let entries = stored.entries(*first, lines);
+            let entries = stored.entries(*first, lines, honest);
             below = entries.iter().map(line).collect();
             let last = entries.last().map_or(stored.head(), Entry::seq) + u64::from(*beyond);
             let epoch = if *other_log { "other" } else { &stored.epoch };
@@ -176,8 +183,8 @@ pub fn written(told: &Told, rooms: &[Stored]) -> Vec<u8> {
             left,
             ..
         } => {
-            below.extend(here.iter().map(|n| json!({ "here": person(*n) })));
-            below.extend(left.iter().map(|n| json!({"left": person(*n).id()})));
+            below.extend(here.iter().flatten().map(|n| json!({ "here": person(*n) })));
+            below.extend(left.iter().flatten().map(|n| json!({"left": person(*n).id()})));
             let mut head =
                 json!({"t": "presence", "room": room(*of).room, "no": no, "online": online, "for_ms": for_ms});
             if let Some((after, to)) = span {

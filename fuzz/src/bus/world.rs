@@ -8,7 +8,7 @@ use roomcast_core::{
     User,
 };
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::script::{Script, Step, What};
 use super::told::{Claims, Stored, written};
@@ -46,6 +46,7 @@ fn limits(script: &Script) -> Limits {
 }
 
 struct World {
+    honest: bool,
     hub: Hub,
     wire: Arc<Wire>,
     other: Hub,
@@ -103,7 +104,8 @@ impl World {
             hub.build().expect("the limits make sense")
         };
         let (wire, told) = (wire(), wire());
-        let world = Self {
+        let mut world = Self {
+            honest: script.honest,
             hub: hub(&wire, Ids::default()),
             other: hub(&told, Ids::after(1 << 32)),
             wire,
@@ -123,6 +125,10 @@ impl World {
         while world.wire.inbox.get().is_none() {
             tokio::task::yield_now().await;
         }
+        for room in 0..ROOMS.len() {
+            world.connect(room, true, room, Start::Live, true, None);
+        }
+        sleep(Duration::from_millis(10)).await;
         world
     }
 
@@ -130,12 +136,12 @@ impl World {
         match step {
             Step::Connect {
                 place,
-                plain,
+                full,
                 room: of,
                 start,
                 presence,
                 window,
-            } => self.connect(usize::from(*place) % 3, *plain, room(*of), *start, *presence, *window),
+            } => self.connect(usize::from(*place) % 3, *full, room(*of), *start, *presence, *window),
             Step::Break { place } => {
                 if let Some(peer) = &mut self.places[usize::from(*place) % 3] {
                     peer.hang_up();
@@ -146,8 +152,17 @@ impl World {
                     peer.window.add_permits(usize::from(*frames));
                 }
             }
-            Step::Wait { ms } => sleep(Duration::from_millis(u64::from(*ms))).await,
-            Step::Store { here, room: of, what } => self.store(*here, room(*of), *what).await,
+            Step::Wait { ms } => self.wait(Duration::from_millis(u64::from(*ms))).await,
+            Step::Store {
+                elsewhere,
+                room: of,
+                first,
+                then,
+            } => {
+                for what in std::iter::once(first).chain(then) {
+                    self.store(*elsewhere, room(*of), *what).await;
+                }
+            }
             Step::Kick { user } => {
                 self.other.kick(person(USERS[usize::from(*user)]).id());
             }
@@ -156,24 +171,25 @@ impl World {
                     self.deliver(&bytes).await;
                 }
             }
+            Step::CarryGarbled { .. } | Step::Garbled { .. } if self.honest => {}
             Step::CarryGarbled { which, at, byte } => {
                 if let Some(bytes) = self.carried(*which) {
                     self.deliver(&garbled(bytes, *at, *byte)).await;
                 }
             }
             Step::Told(told) => {
-                let bytes = written(told, &self.rooms().await);
+                let bytes = written(told, &self.rooms().await, self.honest);
                 self.deliver(&bytes).await;
             }
             Step::Garbled { told, at, byte } => {
-                let bytes = written(told, &self.rooms().await);
+                let bytes = written(told, &self.rooms().await, self.honest);
                 self.deliver(&garbled(bytes, *at, *byte)).await;
             }
             Step::Bytes(bytes) => self.deliver(bytes).await,
             Step::Missed => self.wire.inbox.get().expect("it runs").missed(),
             Step::Head { room: of, head } => self.wire.inbox.get().expect("it runs").head(&id(room(*of)), *head),
             Step::Saw { room: of, first, lines } => {
-                let entries = self.rooms().await[room(*of)].entries(*first, lines);
+                let entries = self.rooms().await[room(*of)].entries(*first, lines, self.honest);
                 entries.iter().for_each(|entry| self.claimed.add(entry));
                 let inbox = self.wire.inbox.get().expect("it runs");
                 inbox.committed(&id(room(*of)), entries).await;
@@ -208,8 +224,8 @@ impl World {
         rooms
     }
 
-    async fn store(&mut self, here: bool, room: usize, what: What) {
-        let hub = if here { &self.hub } else { &self.other };
+    async fn store(&mut self, elsewhere: bool, room: usize, what: What) {
+        let hub = if elsewhere { &self.other } else { &self.hub };
         let bot = person("bot");
         let said = hub.room(id(room)).as_user(bot);
         let of = |message: u8| {
@@ -238,19 +254,22 @@ impl World {
             Ok(_) => {}
             // What was deleted can't be changed.
             Err(refusal) if refusal.code.as_str() == "not_found" => {}
-            Err(refusal) => self.refused.push(format!("{what:?} here {here}: {refusal:?}")),
+            Err(refusal) => self
+                .refused
+                .push(format!("{what:?} elsewhere {elsewhere}: {refusal:?}")),
         }
     }
 
-    fn connect(&mut self, place: usize, plain: bool, room: usize, start: Start, presence: bool, window: Option<u8>) {
+    fn connect(&mut self, place: usize, full: bool, room: usize, start: Start, presence: bool, window: Option<u8>) {
         if let Some(mut before) = self.places[place].take() {
             before.hang_up();
             self.gone.push(before);
         }
         let user = person(USERS[place]);
-        let client = match plain {
-            true => Client::plain(user, id(room)),
-            false => Client::v1(user).room(id(room)).presence(presence),
+        let client = if full {
+            Client::v1(user).room(id(room)).presence(presence)
+        } else {
+            Client::plain(user, id(room))
         };
         let first = asked(start, self.cursors.get(ROOMS[room]));
         let client = client.start(match &first {
@@ -291,16 +310,21 @@ impl World {
         }
     }
 
+    /// Time passes, and everybody answers pings.
+    async fn wait(&mut self, span: Duration) {
+        let until = Instant::now() + span;
+        while Instant::now() < until {
+            sleep_until(until.min(Instant::now() + Duration::from_secs(3))).await;
+            self.look();
+        }
+    }
+
     /// Everybody takes all. Then each member has what is stored, or was sent away.
     async fn settle(&mut self) {
         for peer in self.peers() {
             peer.window.add_permits(1 << 20);
         }
-        let until = Instant::now() + SETTLED;
-        while Instant::now() < until {
-            sleep(Duration::from_secs(3)).await;
-            self.look();
-        }
+        self.wait(SETTLED).await;
         let rooms = self.rooms().await;
         rooms
             .iter()
