@@ -238,7 +238,7 @@ impl Hub {
         let engine = self.engine();
         engine.read(engine.store.rooms(after, limit)).await.map_err(|error| {
             tracing::warn!(error = %crate::engine::Chain(&error), "the store failed");
-            crate::log::unavailable()
+            crate::log::unreadable()
         })
     }
 
