@@ -307,6 +307,10 @@ impl Hub {
     /// was accepted and acknowledges it, waits for all tasks and closes the store. What isn't done by the deadline
     /// is cut off; the report says how much.
     ///
+    /// The store is closed for everybody who has it: where several hubs of one process share one (see
+    /// [`LocalBus`](crate::LocalBus)), the others can't store or read any more from then on, not even what they had accepted.
+    /// Give them a store whose [`close`](MessageStore::close) does nothing, and close the real one when the last hub has stopped.
+    ///
     /// If the future is dropped the hub goes on stopping, but nobody waits for it. Returns half a second after the deadline at
     /// the latest.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
