@@ -238,7 +238,7 @@ impl Hub {
         let engine = self.engine();
         engine.read(engine.store.rooms(after, limit)).await.map_err(|error| {
             tracing::warn!(error = %crate::engine::Chain(&error), "the store failed");
-            crate::log::unavailable()
+            crate::log::unreadable()
         })
     }
 
@@ -307,6 +307,10 @@ impl Hub {
     /// Stops: lets nobody in any more, tells every client to come back (spread over [`Limits::drain_spread`]), commits what
     /// was accepted and acknowledges it, waits for all tasks and closes the store. What isn't done by the deadline
     /// is cut off; the report says how much.
+    ///
+    /// The store is closed for everybody who has it: where several hubs of one process share one (see
+    /// [`LocalBus`](crate::LocalBus)), the others can't store or read any more from then on, not even what they had accepted.
+    /// Give them a store whose [`close`](MessageStore::close) does nothing, and close the real one when the last hub has stopped.
     ///
     /// If the future is dropped the hub goes on stopping, but nobody waits for it. Returns half a second after the deadline at
     /// the latest.

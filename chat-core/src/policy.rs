@@ -13,6 +13,9 @@ use crate::{Draft, Message, RoomId, User};
 /// thus be slow for one connection without slowing another. The future is dropped if the connection ends, and after
 /// [`Limits::policy`](crate::Limits::policy); then the request is refused as `unavailable`.
 ///
+/// A policy that panics takes the connection with it: the client finds it broken, without a `bye` or a close code, and a request
+/// that opens one gets no answer.
+///
 /// What the hub checks by itself before it asks: limits, that the room is joined, that the message exists.
 ///
 /// Its methods are async and it is used as a trait object, so implementations carry the attribute
@@ -75,7 +78,8 @@ use crate::{Draft, Message, RoomId, User};
 /// With the crate `roomcast` alone, the same names are in `roomcast`.
 #[async_trait]
 pub trait Policy: Send + Sync + 'static {
-    /// May the user be in this room, seeing what is said there from now on?
+    /// May the user be in this room, seeing what is said there from now on? A room that the store doesn't have is begun there by
+    /// whoever joins it, for good: where users may not make rooms, answer [`Denied::unknown_room`] for names that aren't yours.
     async fn join(&self, user: &User, room: &RoomId) -> Result<(), Denied>;
 
     /// May the user send this? The draft may be changed; the nonce is not.

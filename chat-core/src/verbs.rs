@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::bugs::bug;
 use crate::client::JoinOptions;
 use crate::engine::{Engine, RoomLease};
-use crate::log::{Receipt, Sender, Submission, nonce_conflict, store_failed};
+use crate::log::{Receipt, Sender, Submission, nonce_conflict, store_failed, unavailable};
 use crate::{
     Change, Denied, Draft, ErrorCode, Fingerprint, HistoryPage, HistoryRange, Message, MessageId, NewEntry, Nonce,
     Refusal, RoomId, Start, User,
@@ -129,7 +129,10 @@ impl Engine {
             }),
             Ok(Some(_)) => Err(nonce_conflict()),
             Ok(None) => Err(refusal),
-            Err(error) => Err(store_failed(&log.id, &error)),
+            Err(error) => {
+                store_failed(&log.id, &error);
+                Err(unavailable())
+            }
         }
     }
 

@@ -101,6 +101,30 @@ async fn joining_anew_in_vain_changes_nothing() {
     assert_eq!(ann.frame().await["content"], "two");
 }
 
+/// What is refused because the store can't be read has no nonce, so that nobody is told to send one again.
+#[tokio::test(start_paused = true)]
+async fn who_only_reads_is_not_told_of_nonces() {
+    let store = Troubled::new(MemoryStore::new());
+    let hub = hub_of(store.clone(), OpenPolicy, |_| {});
+    let mut ann = Peer::connect_with(&hub, v1("ann", "r"), OPEN, false);
+    ann.frame_of("hello").await;
+    settle().await;
+    say(&hub, "r", "one").await;
+    ann.frame().await;
+    store.reads_fail.store(true, SeqCst);
+    for request in [
+        json!({"t":"join","id":1,"room_id":"r","last":50}),
+        json!({"t":"history","id":2,"room_id":"r"}),
+    ] {
+        ann.send(request);
+        let err = ann.frame_of("err").await;
+        assert_eq!(
+            (&err["code"], &err["message"]),
+            (&json!("unavailable"), &json!("the store does not answer; try again"))
+        );
+    }
+}
+
 /// A policy that changes its mind about joining and about history.
 #[derive(Default)]
 struct Fickle {

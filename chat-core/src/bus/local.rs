@@ -19,6 +19,8 @@ const WAITING: usize = 1024;
 /// A [`Bus`] between hubs of one process that share a store: for tests, and where one program has several hubs.
 /// Each hub takes an end of its own.
 ///
+/// The first of the hubs that is [shut down](crate::Hub::shutdown) closes the store that they share.
+///
 /// ```
 /// # use std::sync::Arc;
 /// # use roomcast_core::{Hub, LocalBus, MemoryStore, OpenPolicy};

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use read::Piece;
 pub use submission::Receipt;
-pub(crate) use submission::{Sender, Submission, nonce_conflict, unavailable};
+pub(crate) use submission::{Sender, Submission, nonce_conflict, unavailable, unreadable};
 pub(crate) use tail::{Batch, Frame};
 
 use crate::engine::Engine;
@@ -270,10 +270,10 @@ fn shrunk() -> StoreError {
     StoreError::new(StoreErrorKind::Refused, "the store has lost the end of the log")
 }
 
-/// What a connection or a caller is told when the store fails.
+/// What a connection or a caller is told when a reading of the store fails.
 pub(crate) fn store_failed(room: &RoomId, error: &StoreError) -> Refusal {
     tracing::warn!(%room, error = %crate::engine::Chain(error), "the store failed");
-    unavailable()
+    unreadable()
 }
 
 #[cfg(all(test, roomcast_loom))]

@@ -1,6 +1,7 @@
 //! A message on its way into the log, and whom to tell what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -110,13 +111,18 @@ impl Drop for Sender {
     }
 }
 
-/// Nothing is known to be stored: the sender may send it again with its nonce.
+/// Nothing is known to be stored: the sender may send it again, with its nonce if it had one.
 pub(crate) fn unavailable() -> Refusal {
     Refusal::new(
         ErrorCode::Unavailable,
-        "the store does not answer; send it again with the same nonce",
+        "the store does not answer; send it again, with the same nonce if it had one",
     )
-    .retry_after(std::time::Duration::from_secs(1))
+    .retry_after(Duration::from_secs(1))
+}
+
+/// Something could not be read, and nothing was to be stored.
+pub(crate) fn unreadable() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the store does not answer; try again").retry_after(Duration::from_secs(1))
 }
 
 /// The nonce stands for another message.
