@@ -33,18 +33,20 @@ pub(super) fn dots(title: &str, unit: &str, groups: &[Group]) -> String {
         .collect();
     let axis = Axis::log(&values, LEFT, RIGHT);
     for tick in axis.ticks() {
-        let x = axis.at(tick);
-        drawing.line((x, TOP), (x, bottom), "rule");
-        drawing.text((x, bottom + 18.0), Anchor::Middle, "small", &written(tick));
+        drawing.text((axis.at(tick), bottom + 18.0), Anchor::Middle, "small", &written(tick));
     }
     let one = axis.at(1.0);
-    drawing.line((one, TOP), (one, bottom), "base");
     drawing.text(((LEFT + RIGHT) / 2.0, bottom + 36.0), Anchor::Middle, "small", unit);
     let mut y = TOP;
     for group in groups {
         y += ROW;
-        // The lines of the axis don't run through it.
         drawing.text((20.0, y), Anchor::Start, "small", &group.name);
+        // The lines of the axis don't run through names.
+        let (top, end) = (y + 5.0, y + 5.0 + group.dots.len() as f64 * ROW);
+        for tick in axis.ticks() {
+            drawing.line((axis.at(tick), top), (axis.at(tick), end), "rule");
+        }
+        drawing.line((one, top), (one, end), "base");
         for dot in &group.dots {
             y += ROW;
             let (x, look) = (axis.at(dot.value), if dot.is_ours { "first" } else { "quiet" });

@@ -60,15 +60,16 @@ fn draw(drawing: &mut Drawing, panel: &Panel<'_>, left: f64, width: f64) {
         drawing.text((start - 8.0, y.at(tick) + 4.0), Anchor::End, "small", &written(tick));
     }
     drawing.line((start, BOTTOM), (end, BOTTOM), "base");
-    let mut written_to = f64::MIN;
-    for tick in x.ticks() {
+    let mut written_from = f64::MAX;
+    // From the last, which says how far the figures go.
+    for tick in x.ticks().into_iter().rev() {
         let (at, text) = (x.at(tick), written(tick));
         drawing.line((at, BOTTOM), (at, BOTTOM + 4.0), "base");
         // A number for which there is no room is left out.
         let half = text.len() as f64 * 3.5;
-        if at - half > written_to + 6.0 {
+        if at + half < written_from - 6.0 {
             drawing.text((at, BOTTOM + 18.0), Anchor::Middle, "small", &text);
-            written_to = at + half;
+            written_from = at - half;
         }
     }
     drawing.text(
