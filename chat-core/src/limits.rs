@@ -45,8 +45,10 @@ pub struct Limits {
     pub ping: Duration,
     /// How long it has to answer a ping; 10 s.
     pub pong: Duration,
-    /// How long one write may take: of up to 64 KiB, and as long again for each further 64 KiB of a frame that is larger. A
-    /// client thus needs about 13 KB a second, or less while little is said. 5 s.
+    /// How long one write may take: of up to 64 KiB, and as long again for each further 64 KiB of a frame that is larger; then
+    /// the client is taken for dead. What counts is when the transport takes it. Linux says that a socket has room again when a
+    /// third of its buffer is free, and lets that grow to megabytes: a client that is far behind may then need 100 KB a second,
+    /// and otherwise as much as is said. A listener of your own can set `TCP_NOTSENT_LOWAT` against that. 5 s.
     pub write: Duration,
     /// How long a client has from being accepted to being admitted: TLS, the request, authentication and the policy's
     /// answer. 10 s.

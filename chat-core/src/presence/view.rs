@@ -119,10 +119,12 @@ impl View {
         if self.nodes.len() >= NODES && !self.nodes.contains_key(&node) {
             return;
         }
-        let count = self.nodes.entry(node).or_default();
-        if tell.no <= count.no && !bug!(OlderTellTaken) {
+        // Before it has a place here: one that never counts would never expire.
+        let known = self.nodes.get(&node).map_or(0, |count| count.no);
+        if tell.no <= known && !bug!(OlderTellTaken) {
             return;
         }
+        let count = self.nodes.entry(node).or_default();
         count.no = tell.no;
         count.forgotten = false;
         count.until = (!bug!(SilentHubKept)).then(|| now + tell.lasts.min(LONGEST));
