@@ -550,3 +550,23 @@ async fn rooms_of_other_routes_are_given_by_the_handler() {
         assert_eq!(answer.status, status, "{answer:?}");
     }
 }
+
+/// When a server comes back, so do its clients, all at the same time: whom it doesn't answer tries again after a second.
+#[tokio::test]
+async fn many_may_wait_to_be_accepted() {
+    // What the system allows; elsewhere than on Linux, as many as tokio itself lets wait.
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let allowed = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(100);
+    let listener = listener(&hub(Duration::from_secs(5))).await;
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts them.
+    let mut waiting = Vec::new();
+    for _ in 0..allowed.min(300) {
+        waiting.push(
+            soon(TcpStream::connect(address))
+                .await
+                .expect("there is room for one more"),
+        );
+    }
+    drop(listener);
+}

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{addressed, envelope, rooms_of};
@@ -43,7 +45,12 @@ struct Floor {
 }
 
 pub(super) fn serve(gathers: bool) -> io::Result<()> {
-    let mut listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
+    // mio lets 128 connections wait to be accepted, and roomcast lets more.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    let mut listener = TcpListener::from_std(socket.into());
     println!("{}", listener.local_addr()?.port());
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
