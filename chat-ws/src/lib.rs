@@ -38,6 +38,8 @@ mod bugs;
 pub mod fuzz;
 #[cfg(feature = "hyper")]
 mod handshake;
+#[cfg(feature = "hyper")]
+mod listen;
 #[cfg(feature = "listener")]
 mod listener;
 #[cfg(feature = "hyper")]
@@ -58,6 +60,8 @@ pub use authenticate::Authenticate;
 pub use axum::{ChatUpgrade, ChatUpgradeRejection};
 #[cfg(feature = "hyper")]
 pub use handshake::refusal_response;
+#[cfg(feature = "hyper")]
+pub use listen::listen;
 #[cfg(feature = "listener")]
 pub use listener::Listener;
 #[cfg(feature = "hyper")]

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use roomcast_core::{Hub, RoomId};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
@@ -26,10 +26,6 @@ use crate::{Authenticate, Origins, Visitor};
 
 /// Handshakes that may be under way at once, unless said otherwise.
 const HANDSHAKES: usize = 4096;
-
-/// Connections that may wait to be accepted, or fewer if the system allows fewer. It gives no answer to those beyond, which try
-/// again after a second; tokio lets 128 wait, and when a server comes back so do all of its clients.
-const BACKLOG: u32 = 4096;
 
 /// What is left to write an answer after the handshake's time is over, and to end handshakes when the hub drains.
 const GRACE: Duration = Duration::from_secs(1);
@@ -100,34 +96,15 @@ impl Door {
     }
 }
 
-/// Listens on the first of these addresses that it can, as tokio's `TcpListener::bind` does.
-async fn listen(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the address is none of this host");
-    for address in lookup_host(address).await? {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // Elsewhere it would let others take the address away.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
 impl Listener {
-    /// Binds an address. Port 0 lets the system choose one: see [`local_addr`](Self::local_addr). As many as 4,096 connections
-    /// may wait to be accepted, if the system allows it.
+    /// Binds an address as [`listen`](crate::listen) does. Port 0 lets the system choose one: see
+    /// [`local_addr`](Self::local_addr).
     ///
     /// # Errors
     ///
     /// The system's, if the address is taken for example.
     pub async fn bind(address: impl ToSocketAddrs, hub: Hub, auth: impl Authenticate) -> io::Result<Self> {
-        Ok(Self::from_tcp(listen(address).await?, hub, auth))
+        Ok(Self::from_tcp(crate::listen(address).await?, hub, auth))
     }
 
     /// The same on a socket that is listening already.

@@ -23,7 +23,6 @@ use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use roomcast_core::{Hub, Limits, OpenPolicy, ShutdownReport};
 use roomcast_ws::Origins;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -78,7 +77,7 @@ async fn run(args: Args, store: StoreChoice, bus: Option<BusChoice>) -> Result<E
         Origins::only(&listed)?
     };
     // The listener before the store: a taken port must not touch it.
-    let listener = TcpListener::bind(&args.listen)
+    let listener = roomcast_ws::listen(&args.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", args.listen))?;
     let address = listener.local_addr()?;
