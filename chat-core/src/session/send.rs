@@ -60,6 +60,7 @@ pub(super) struct Piece {
 
 impl Piece {
     /// Adds the frame, unless the piece is then too large; the first always fits.
+    #[inline]
     pub(super) fn add(&mut self, frame: &Bytes) -> bool {
         let fits = self.frames.is_empty() || self.bytes + frame.len() <= PIECE_BYTES;
         if fits {
