@@ -85,12 +85,8 @@ mod switches {
         KickRepeated,
         /// A hub that isn't heard of any more is never forgotten, nor are its users.
         SilentHubKept,
-        /// What another hub told of its users before counts as well as what it told after.
-        OlderTellTaken,
         /// Users that another hub doesn't name when it tells of a change are taken for gone.
         ChangeTakenForAll,
-        /// Users that another hub names no longer are kept.
-        UnnamedKept,
         /// Any number of entries that are told of too early are kept.
         EarlyUnbounded,
         /// What is missing is read from the store once, and not again.

@@ -51,9 +51,7 @@ const KNOWN: &[(Bug, u64, &[&str])] = &[
     (Engine(RepairsOnce), 300, &[NEWS]),
     (Engine(KickRepeated), 300, &[REASONS]),
     (Engine(SilentHubKept), 100, &[PRESENCE]),
-    (Engine(OlderTellTaken), 2000, &[PRESENCE]),
     (Engine(ChangeTakenForAll), 300, &[PRESENCE]),
-    (Engine(UnnamedKept), 1000, &[PRESENCE]),
 ];
 
 /// Finds the bug, and says with which seed, or that it isn't found.

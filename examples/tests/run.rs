@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -81,9 +81,27 @@ impl Example {
     #[cfg(unix)]
     async fn stop(mut self) {
         let pid = rustix::process::Pid::from_raw(self.child.id().unwrap() as i32).unwrap();
+        // It may answer before it listens to signals, and what comes before is ignored where the tests run in the background.
+        soon(async {
+            while !catches_interrupts(pid) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
         assert!(soon(self.child.wait()).await.unwrap().success());
     }
+}
+
+/// Whether the process has a handler of its own for SIGINT. Where there is no /proc nobody knows.
+#[cfg(unix)]
+fn catches_interrupts(pid: rustix::process::Pid) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())) else {
+        return true;
+    };
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|caught| u64::from_str_radix(caught.trim(), 16).ok());
+    caught.is_none_or(|caught| caught & (1 << (rustix::process::Signal::INT.as_raw() - 1)) != 0)
 }
 
 /// A client.

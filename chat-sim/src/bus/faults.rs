@@ -12,7 +12,7 @@ use crate::rng::Rng;
 use crate::world::World;
 
 /// How long hubs have to make up for what they missed while the bus was bad, before news has to come soon again.
-const RECOVERY: Duration = Duration::from_secs(11);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(11);
 
 /// How often hubs are looked at.
 const LOOK: Duration = Duration::from_millis(500);

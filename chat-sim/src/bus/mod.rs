@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use end::end;
-pub(crate) use faults::start;
+pub(crate) use faults::{RECOVERY, start};
 pub(crate) use parcel::Parcel;
 pub(crate) use tells::Tells;
 

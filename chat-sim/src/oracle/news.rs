@@ -8,6 +8,7 @@ use roomcast_core::probe::Room;
 
 use super::facts::Facts;
 use super::{ConnId, Event, HubId, Promise};
+use crate::bus::RECOVERY;
 
 /// How soon.
 const SOON: Duration = Duration::from_secs(2);
@@ -79,7 +80,9 @@ impl News {
             .and_then(|stored| stored.get(held.head as usize..));
         for (seq, (at, by)) in (held.head + 1..).zip(news.unwrap_or_default()) {
             let due = *at.max(&good);
-            let told = by.is_some_and(|by| *at < good || is_well(by, due, facts));
+            // What was stored before the bus healed, all have looked for since. Later on a hub tells what it stores, but not what
+            // it had given up, and was stored all the same: that is found when heads are compared.
+            let told = by.is_some_and(|by| *at + RECOVERY < good || is_well(by, *at, facts));
             if told && is_well(hub, due, facts) && facts.now.at > due + SOON {
                 return Err(format!(
                     "hub {by:?} stored {seq} of {room} at {at:?}, and hub {hub} has members and knows nothing of it"
