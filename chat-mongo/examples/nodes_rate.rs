@@ -71,6 +71,8 @@ async fn node(database: &Database, bus: bool) -> Hub {
     let store = store.connect().await.expect("a server");
     let mut limits = Limits::default();
     limits.rate = None;
+    // Members here answer no pings, and some wait for longer than a client may be silent.
+    limits.ping = Duration::from_secs(600);
     let ends = match bus {
         true => Some(store.bus().await.expect("a replica set")),
         false => None,

@@ -107,8 +107,8 @@
 //! or the database was dropped, all rooms with members are compared with the store.
 //!
 //! Every node gets every entry of the database, and passes over those of rooms in which nobody is on it. So a node's cost rises with
-//! what all nodes together store: see `examples/nodes_rate.rs`. With more than some ten thousand messages a second
-//! in many rooms, a bus that sends each node its own rooms alone, as NATS does, is the better choice.
+//! what all nodes together store: see `examples/nodes_rate.rs`. Where nodes have
+//! few of the rooms each, a bus that sends each node its own rooms alone, as NATS does, is the better choice.
 //!
 //! [change stream]: https://www.mongodb.com/docs/manual/changeStreams/
 //!
