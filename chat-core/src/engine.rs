@@ -154,12 +154,10 @@ impl Engine {
                     tokio::select! {
                         biased;
                         () = engine.draining.cancelled() => return,
-                        result = unless_it_panics(room.refresh(interval / 2)) => match result {
-                            Some(Ok(())) => {}
-                            Some(Err(error)) => {
+                        result = room.refresh(interval / 2) => {
+                            if let Err(error) = result {
                                 tracing::debug!(room = %room.id, error = %Chain(&error), "heads can't be compared");
                             }
-                            None => tracing::error!(room = %room.id, "the store panicked"),
                         }
                     }
                 }
@@ -167,14 +165,14 @@ impl Engine {
         });
     }
 
-    /// Waits for a read of the store, but not for ever.
+    /// Waits for a read of the store, but not for ever. A store that panics fails this read alone, and ends neither the connection
+    /// nor the task that looks after other rooms as well.
     pub(crate) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.limits.store_read, read).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                "the store took too long to read",
-            )),
+        let unavailable = |what| Err(StoreError::new(StoreErrorKind::Unavailable, what));
+        match tokio::time::timeout(self.limits.store_read, unless_it_panics(read)).await {
+            Ok(Some(result)) => result,
+            Ok(None) => unavailable("the store panicked"),
+            Err(_) => unavailable("the store took too long to read"),
         }
     }
 
@@ -416,7 +414,7 @@ impl Drop for RoomLease {
     }
 }
 
-/// Runs it to its end; `None` if it panics. For a store's code in a task that looks after more than one room.
+/// Runs it to its end; `None` if it panics.
 async fn unless_it_panics<F: Future>(work: F) -> Option<F::Output> {
     let mut work = pin!(work);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {

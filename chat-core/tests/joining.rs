@@ -82,10 +82,8 @@ async fn joining_anew_begins_anew_and_counts_once() {
     assert_eq!(ann.frame().await["t"], "pong", "everything came once");
 }
 
-/// Ann is in the room and asks to join it anew; the store can't say where that begins. She is told so, and is where she was:
-/// what is said next, she hears.
-#[tokio::test(start_paused = true)]
-async fn joining_anew_in_vain_changes_nothing() {
+/// Ann is in room r, of which the store can't be read any more.
+async fn unreadable() -> (Arc<Troubled>, Hub, Peer) {
     let store = Troubled::new(MemoryStore::new());
     let hub = hub_of(store.clone(), OpenPolicy, |_| {});
     let mut ann = Peer::connect_with(&hub, v1("ann", "r"), OPEN, false);
@@ -94,6 +92,14 @@ async fn joining_anew_in_vain_changes_nothing() {
     say(&hub, "r", "one").await;
     ann.frame().await;
     store.reads_fail.store(true, SeqCst);
+    (store, hub, ann)
+}
+
+/// Ann is in the room and asks to join it anew; the store can't say where that begins. She is told so, and is where she was:
+/// what is said next, she hears.
+#[tokio::test(start_paused = true)]
+async fn joining_anew_in_vain_changes_nothing() {
+    let (store, hub, mut ann) = unreadable().await;
     ann.send(json!({"t":"join","id":1,"room_id":"r","last":50}));
     assert_eq!(ann.frame_of("err").await["code"], "unavailable");
     store.reads_fail.store(false, SeqCst);
@@ -104,14 +110,7 @@ async fn joining_anew_in_vain_changes_nothing() {
 /// What is refused because the store can't be read has no nonce, so that nobody is told to send one again.
 #[tokio::test(start_paused = true)]
 async fn who_only_reads_is_not_told_of_nonces() {
-    let store = Troubled::new(MemoryStore::new());
-    let hub = hub_of(store.clone(), OpenPolicy, |_| {});
-    let mut ann = Peer::connect_with(&hub, v1("ann", "r"), OPEN, false);
-    ann.frame_of("hello").await;
-    settle().await;
-    say(&hub, "r", "one").await;
-    ann.frame().await;
-    store.reads_fail.store(true, SeqCst);
+    let (_store, _hub, mut ann) = unreadable().await;
     for request in [
         json!({"t":"join","id":1,"room_id":"r","last":50}),
         json!({"t":"history","id":2,"room_id":"r"}),

@@ -291,3 +291,28 @@ async fn the_last_messages_are_as_many_as_were_asked_for() {
         assert_eq!(ann.frame().await["seq"], seq);
     }
 }
+
+/// Ann is in a room in which another hub on the store writes. The store panics at a look at its head, and then where ann asks to join
+/// anew: that costs this look and this request, and neither ann her connection nor any room the looks that come after.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_at_a_read_fails_that_read_alone() {
+    let store = Troubled::new(MemoryStore::new());
+    let [one, two] = [0, 1].map(|_| hub_of(store.clone(), unlimited()));
+    let mut ann = Peer::connect_with(&one, v1("ann", "r"), OPEN, false);
+    ann.frame_of("hello").await;
+    for check in 1..=3 {
+        say(&two, "hi").await;
+        store.room_panics.store(check == 2, SeqCst);
+        sleep(Duration::from_secs(35)).await;
+        assert!(!store.room_panics.load(SeqCst));
+    }
+    for seq in 1..=3 {
+        assert_eq!(within(60, "all of them", ann.frame()).await["seq"], seq);
+    }
+    store.room_panics.store(true, SeqCst);
+    sleep(Duration::from_secs(2)).await;
+    ann.send(serde_json::json!({"t":"join","id":1,"room_id":"r"}));
+    ann.frame_of("err").await;
+    ann.send(serde_json::json!({"t":"join","id":2,"room_id":"r"}));
+    ann.frame_of("joined").await;
+}

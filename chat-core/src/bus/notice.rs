@@ -129,17 +129,13 @@ impl Notice {
 
     /// To those who watch the room, or to all; with the lines below its head.
     pub(super) fn of_no_commit(from: MessageId, room: Option<&RoomId>, kind: WrittenKind<'_>, below: &[u8]) -> Self {
+        let is_kick = matches!(kind, WrittenKind::Kick { .. });
         let mut out = Vec::with_capacity(256 + below.len());
-        let sort = match kind {
-            WrittenKind::Kick { .. } => Kind::Kick,
-            WrittenKind::Committed { .. } => Kind::Commit,
-            WrittenKind::Knock { .. } | WrittenKind::Presence(_) | WrittenKind::PresenceAsked(_) => Kind::Passing,
-        };
         line(&mut out, &Written { from, kind });
         out.extend_from_slice(below);
         Self {
             room: room.cloned(),
-            kind: sort,
+            kind: if is_kick { Kind::Kick } else { Kind::Passing },
             bytes: out.into(),
         }
     }

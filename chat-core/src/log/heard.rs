@@ -179,7 +179,6 @@ impl RoomLog {
     }
 
     async fn repair(&self, patience: Duration) {
-        let _repairing = Repairing(self);
         let mut pause = patience;
         loop {
             sync::pause(pause).await;
@@ -204,19 +203,6 @@ impl RoomLog {
                     pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                 }
             }
-        }
-    }
-}
-
-/// A store that panics ends this repair, and not all that are to come.
-struct Repairing<'a>(&'a RoomLog);
-
-impl Drop for Repairing<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut state = self.0.state.lock();
-            state.heard.repairing = false;
-            state.heard.compare = true;
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Troubled {
     pub reads_hang: AtomicBool,
     /// Reads of the log take so many milliseconds.
     pub read_ms: AtomicU64,
+    /// The next look at a room's head panics.
+    pub room_panics: AtomicBool,
     /// A look at a room's head takes so many milliseconds.
     pub room_ms: AtomicU64,
     /// How many entries were read of logs.
@@ -73,6 +75,7 @@ async fn pause(ms: &AtomicU64) {
 #[async_trait]
 impl MessageStore for Troubled {
     async fn room(&self, room: &RoomId) -> Result<Option<RoomHead>, StoreError> {
+        assert!(!self.room_panics.swap(false, SeqCst), "a store that panics");
         pause(&self.room_ms).await;
         self.store.room(room).await
     }
