@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_core::{
-    Client, Draft, Entry, Hub, Limits, MemoryStore, MessageId, MessageStore, OpenPolicy, PageLimit, QueueLimit, RoomId,
-    User,
+    Client, Draft, Entry, Hub, Limits, MemoryStore, MessageId, MessageStore, OpenPolicy, PageLimit, RoomId, User,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -14,13 +13,11 @@ use super::script::{Script, Step, What};
 use super::told::{Claims, Stored, written};
 use super::wire::{Wire, wire};
 use crate::session::Start;
-use crate::session::peer::{Asked, News, Peer, asked};
-use crate::sources::{Ids, SimulatedClock};
+use crate::session::crowd::{Crowd, USERS};
+use crate::session::peer::{News, Peer};
+use crate::sources::{Ids, SimulatedClock, in_simulated_time, narrow};
 
 const ROOMS: [&str; 2] = ["a", "b"];
-
-/// Two connections of one user, and one of another.
-const USERS: [&str; 3] = ["ann", "bob", "ann"];
 
 /// By then heads were compared, so that everybody has seen what is stored, or was sent away.
 const SETTLED: Duration = Duration::from_secs(90);
@@ -30,17 +27,10 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 /// The close code of a room whose store contradicts what its members were told.
 const UNAVAILABLE: u16 = 4003;
 
-/// Narrow, so that each of them is met.
 fn limits(script: &Script) -> Limits {
-    let queue = |messages, bytes| QueueLimit { messages, bytes };
-    let mut limits = Limits::default();
+    let mut limits = narrow(script.queue);
     limits.rate = None;
     limits.control_rate = None;
-    limits.send_queue = queue(1 + usize::from(script.queue), 2048);
-    limits.history_page = 3;
-    limits.history_page_max = 8;
-    limits.tail = queue(4, 4096);
-    limits.commit_batch = queue(4, 4096);
     limits.presence_users = 5;
     limits
 }
@@ -52,13 +42,9 @@ struct World {
     other: Hub,
     told: Arc<Wire>,
     store: Arc<MemoryStore>,
-    places: [Option<Peer>; 3],
-    /// Peers whose place another one took.
-    gone: Vec<Peer>,
+    crowd: Crowd,
     /// Messages that are stored, by room.
     messages: Vec<(usize, MessageId)>,
-    /// The newest cursor that anybody has of a room.
-    cursors: std::collections::HashMap<String, (String, u64)>,
     /// What came by the bus.
     claimed: Claims,
     /// What is stored, or was.
@@ -71,11 +57,7 @@ struct World {
 
 /// Carries the script out, in simulated time.
 pub fn run(script: &Script) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(async {
+    in_simulated_time(async {
         let mut world = World::new(script).await;
         for step in script.steps.iter().take(300) {
             world.step(step).await;
@@ -111,10 +93,8 @@ impl World {
             wire,
             told,
             store,
-            places: [None, None, None],
-            gone: Vec::new(),
+            crowd: Crowd::default(),
             messages: Vec::new(),
-            cursors: Default::default(),
             claimed: Claims::default(),
             stored: Claims::default(),
             shown: Vec::new(),
@@ -141,14 +121,14 @@ impl World {
                 start,
                 presence,
                 window,
-            } => self.connect(usize::from(*place) % 3, *full, room(*of), *start, *presence, *window),
+            } => self.connect(Crowd::place(*place), *full, room(*of), *start, *presence, *window),
             Step::Break { place } => {
-                if let Some(peer) = &mut self.places[usize::from(*place) % 3] {
+                if let Some(peer) = self.crowd.at(Crowd::place(*place)) {
                     peer.hang_up();
                 }
             }
             Step::Take { place, frames } => {
-                if let Some(peer) = &self.places[usize::from(*place) % 3] {
+                if let Some(peer) = self.crowd.at(Crowd::place(*place)) {
                     peer.window.add_permits(usize::from(*frames));
                 }
             }
@@ -261,50 +241,22 @@ impl World {
     }
 
     fn connect(&mut self, place: usize, full: bool, room: usize, start: Start, presence: bool, window: Option<u8>) {
-        if let Some(mut before) = self.places[place].take() {
-            before.hang_up();
-            self.gone.push(before);
-        }
         let user = person(USERS[place]);
         let client = if full {
             Client::v1(user).room(id(room)).presence(presence)
         } else {
             Client::plain(user, id(room))
         };
-        let first = asked(start, self.cursors.get(ROOMS[room]));
-        let client = client.start(match &first {
-            Asked::Live => roomcast_core::Start::Live,
-            Asked::Last(count) => roomcast_core::Start::Last(*count as usize),
-            Asked::Since { epoch, seq } => {
-                roomcast_core::Start::Since(format!("{epoch}:{seq}").parse().expect("a cursor"))
-            }
-        });
-        let window = window.map_or(1 << 20, usize::from);
-        self.places[place] = Some(Peer::connect(&self.hub, client, window, Some(first), USERS[place]));
-    }
-
-    fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.gone.iter().chain(self.places.iter().flatten())
+        let begins = Some((ROOMS[room], start));
+        self.crowd.connect(&self.hub, place, client, begins, window);
     }
 
     /// Looks at what every client got.
     fn look(&mut self) {
-        let mut news = Vec::new();
-        for peer in self.gone.iter_mut().chain(self.places.iter_mut().flatten()) {
-            peer.look(&mut news);
-        }
-        for news in news {
+        for news in self.crowd.look() {
             match news {
-                News::Entry { room, seq, frame, .. } => {
-                    self.shown.push(frame);
-                    if let Some((_, known)) = self.cursors.get_mut(&room) {
-                        *known = seq.max(*known);
-                    }
-                }
-                News::Room { room, epoch } => {
-                    let known = self.cursors.entry(room).or_insert_with(|| (epoch.clone(), 0));
-                    assert_eq!(known.0, epoch, "a room has one log");
-                }
+                News::Entry { frame, .. } => self.shown.push(frame),
+                News::Room { .. } => {}
                 News::Acked { room, .. } => panic!("nobody asked for anything in {room}"),
             }
         }
@@ -321,9 +273,7 @@ impl World {
 
     /// Everybody takes all. Then each member has what is stored, or was sent away.
     async fn settle(&mut self) {
-        for peer in self.peers() {
-            peer.window.add_permits(1 << 20);
-        }
+        self.crowd.take_all();
         self.wait(SETTLED).await;
         let rooms = self.rooms().await;
         rooms
@@ -337,17 +287,13 @@ impl World {
         if !lied {
             assert!(self.refused.is_empty(), "{:?}", self.refused);
         }
-        for peer in self.peers() {
-            assert!(lied || peer.closed != Some(UNAVAILABLE), "nobody lied");
-            let ended = peer.task.is_finished();
-            assert!(ended || !peer.hung_up(), "the connection of {} doesn't end", peer.user);
-            assert!(ended || peer.closed.is_none(), "a closed connection doesn't end");
-            for (name, due) in peer.due().filter(|_| !ended) {
-                let stored = rooms.iter().find(|room| room.room.as_str() == name);
-                let head = stored.and_then(|room| room.entries.last()).map_or(0, Entry::seq);
-                assert_eq!(due, head + 1, "{} isn't at the head of {name}", peer.user);
-            }
-        }
+        let away = |peer: &Peer| peer.closed == Some(UNAVAILABLE);
+        assert!(lied || !self.crowd.peers().any(away), "nobody lied");
+        let head = |name: &str| {
+            let stored = rooms.iter().find(|room| room.room.as_str() == name);
+            stored.and_then(|room| room.entries.last()).map_or(0, Entry::seq)
+        };
+        self.crowd.living(head).for_each(drop);
     }
 
     async fn end(mut self) {
@@ -356,10 +302,7 @@ impl World {
             assert!(report.is_clean(), "{report:?}");
         }
         self.look();
-        for peer in self.gone.into_iter().chain(self.places.into_iter().flatten()) {
-            let ended = timeout(Duration::from_secs(5), peer.task).await;
-            ended.expect("the connection ends").expect("no panic").ok();
-        }
+        self.crowd.end().await;
     }
 }
 

@@ -11,15 +11,13 @@ use roomcast_core::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::peer::{Asked, News, Peer, Pending, asked};
+use super::crowd::{Crowd, USERS};
+use super::peer::{Asked, News, Pending};
 use super::script::{self, Request, Script, Start, Step};
-use crate::sources::{Ids, SimulatedClock};
+use crate::sources::{Ids, SimulatedClock, in_simulated_time, narrow};
 
 /// The last one is closed to everybody; what was said in the one before isn't told to who comes later.
 const ROOMS: [&str; 4] = ["a", "b", "quiet", "closed"];
-
-/// Two connections of one user, and one of another.
-const USERS: [&str; 3] = ["ann", "bob", "ann"];
 
 /// Everything that is asked for has its answer by then, and every connection that was left has ended.
 const SETTLED: Duration = Duration::from_secs(90);
@@ -62,10 +60,8 @@ impl Policy for House {
     }
 }
 
-/// Narrow, so that each of them is met.
 fn limits(script: &Script) -> Limits {
-    let queue = |messages, bytes| QueueLimit { messages, bytes };
-    let mut limits = Limits::default();
+    let mut limits = narrow(script.queue);
     limits.message_bytes = 1024;
     limits.rate = script.rated.then_some(Rate {
         per_second: 5.0,
@@ -77,12 +73,10 @@ fn limits(script: &Script) -> Limits {
     });
     limits.rooms_per_connection = 2;
     limits.in_flight = 3;
-    limits.send_queue = queue(1 + usize::from(script.queue), 2048);
-    limits.history_page = 3;
-    limits.history_page_max = 8;
-    limits.tail = queue(4, 4096);
-    limits.commit_batch = queue(4, 4096);
-    limits.commit_queue = queue(8, 8192);
+    limits.commit_queue = QueueLimit {
+        messages: 8,
+        bytes: 8192,
+    };
     limits
 }
 
@@ -94,13 +88,9 @@ struct World {
     hub: Hub,
     store: Arc<MemoryStore>,
     keeps_all: bool,
-    places: [Option<Peer>; 3],
-    /// Peers whose place another one took.
-    gone: Vec<Peer>,
+    crowd: Crowd,
     asked: u64,
     messages: Vec<String>,
-    /// The newest cursor that anybody has of a room.
-    cursors: HashMap<String, (String, u64)>,
     /// What each nonce of a user in a room became.
     nonces: HashMap<(String, String, String), (String, u64, bool)>,
     acked: Vec<(String, u64)>,
@@ -108,11 +98,7 @@ struct World {
 
 /// Carries the script out, in simulated time.
 pub fn run(script: &Script) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(async {
+    in_simulated_time(async {
         let mut world = World::new(script);
         for step in script.steps.iter().take(400) {
             world.step(step).await;
@@ -143,11 +129,9 @@ impl World {
             hub,
             store,
             keeps_all,
-            places: [None, None, None],
-            gone: Vec::new(),
+            crowd: Crowd::default(),
             asked: 0,
             messages: Vec::new(),
-            cursors: HashMap::new(),
             nonces: HashMap::new(),
             acked: Vec::new(),
         }
@@ -169,7 +153,7 @@ impl World {
                 let id = format!("q-{:016x}", self.asked.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let (mut frame, pending) = self.request(place, request);
                 frame["id"] = id.as_str().into();
-                let peer = self.places[place].as_mut().expect("it is there");
+                let peer = self.crowd.at(place).expect("it is there");
                 if let Some(pending) = pending
                     && !peer.plain
                 {
@@ -207,22 +191,18 @@ impl World {
                             script::Inbound::Closed => Inbound::Closed,
                         },
                     );
-                    if let (script::Inbound::Closed, Some(peer)) = (what, &mut self.places[place]) {
+                    if let (script::Inbound::Closed, Some(peer)) = (what, self.crowd.at(place)) {
                         peer.hang_up();
                     }
                 }
             }
             Step::Take { place, frames } => {
-                if let Some(place) = self.place(*place)
-                    && let Some(peer) = &self.places[place]
-                {
+                if let Some(peer) = self.crowd.at(Crowd::place(*place)) {
                     peer.window.add_permits(usize::from(*frames));
                 }
             }
             Step::Break { place } => {
-                if let Some(place) = self.place(*place)
-                    && let Some(peer) = &mut self.places[place]
-                {
+                if let Some(peer) = self.crowd.at(Crowd::place(*place)) {
                     peer.hang_up();
                 }
             }
@@ -242,53 +222,38 @@ impl World {
         }
     }
 
-    fn place(&self, place: u8) -> Option<usize> {
-        let place = usize::from(place) % self.places.len();
-        self.places[place].is_some().then_some(place)
+    /// The place that is meant, if a client is in it.
+    fn place(&mut self, place: u8) -> Option<usize> {
+        let place = Crowd::place(place);
+        self.crowd.at(place).map(|_| place)
     }
 
-    fn send(&self, place: usize, inbound: Inbound) {
-        if let Some(peer) = &self.places[place] {
+    fn send(&mut self, place: usize, inbound: Inbound) {
+        if let Some(peer) = self.crowd.at(place) {
             peer.send(inbound);
         }
     }
 
     fn connect(&mut self, place: u8, plain: bool, room: Option<u8>, start: Start, window: Option<u8>) {
-        let place = usize::from(place) % self.places.len();
-        if let Some(mut before) = self.places[place].take() {
-            before.hang_up();
-            self.gone.push(before);
-        }
+        let place = Crowd::place(place);
         let user = User::named(USERS[place]).expect("a name");
         let room = match room {
             None if !plain => None,
             room => Some(*pick(&ROOMS, room.unwrap_or_default())),
         };
         let room_id = room.map(|room| RoomId::new(room).expect("a name"));
-        let mut client = match &room_id {
+        let client = match &room_id {
             Some(room) if plain => Client::plain(user, room.clone()),
             Some(room) => Client::v1(user).room(room.clone()),
             None => Client::v1(user),
         };
-        let mut first = None;
-        if let Some(room) = room {
-            let asked = asked(start, self.cursors.get(room));
-            client = client.start(match &asked {
-                Asked::Live => roomcast_core::Start::Live,
-                Asked::Last(count) => roomcast_core::Start::Last(*count as usize),
-                Asked::Since { epoch, seq } => {
-                    roomcast_core::Start::Since(format!("{epoch}:{seq}").parse().expect("a cursor"))
-                }
-            });
-            first = Some(asked);
-        }
-        let window = window.map_or(1 << 20, usize::from);
-        self.places[place] = Some(Peer::connect(&self.hub, client, window, first, USERS[place]));
+        let begins = room.map(|room| (room, start));
+        self.crowd.connect(&self.hub, place, client, begins, window);
     }
 
     /// The frame, and what has to answer it.
-    fn request(&self, place: usize, request: &Request) -> (Value, Option<Pending>) {
-        let plain = self.places[place].as_ref().is_some_and(|peer| peer.plain);
+    fn request(&mut self, place: usize, request: &Request) -> (Value, Option<Pending>) {
+        let plain = self.crowd.at(place).is_some_and(|peer| peer.plain);
         let message = |at: u8| match self.messages.len() {
             0 => MessageId::from_u128(u128::from(at)).to_string(),
             _ => pick(&self.messages, at).clone(),
@@ -302,7 +267,7 @@ impl World {
         let mut frame = match request {
             Request::Join { room, start } => {
                 let room = *pick(&ROOMS, *room);
-                let asked = asked(*start, self.cursors.get(room));
+                let asked = self.crowd.asked(room, *start);
                 pending.answers = &["joined"];
                 let mut frame = json!({"t": "join", "room_id": room});
                 match &asked {
@@ -387,22 +352,10 @@ impl World {
 
     /// Looks at what every client got.
     fn look(&mut self) {
-        let mut news = Vec::new();
-        for peer in self.gone.iter_mut().chain(self.places.iter_mut().flatten()) {
-            peer.look(&mut news);
-        }
-        for news in news {
+        for news in self.crowd.look() {
             match news {
-                News::Entry { room, seq, id, .. } => {
-                    self.messages.extend(id);
-                    if let Some((_, known)) = self.cursors.get_mut(&room) {
-                        *known = seq.max(*known);
-                    }
-                }
-                News::Room { room, epoch } => {
-                    let known = self.cursors.entry(room).or_insert_with(|| (epoch.clone(), 0));
-                    assert_eq!(known.0, epoch, "a room has one log");
-                }
+                News::Entry { id, .. } => self.messages.extend(id),
+                News::Room { .. } => {}
                 News::Acked {
                     room,
                     seq,
@@ -426,9 +379,7 @@ impl World {
 
     /// Everybody takes all; then nothing is owed any more.
     async fn settle(&mut self) {
-        for peer in self.gone.iter().chain(self.places.iter().flatten()) {
-            peer.window.add_permits(1 << 20);
-        }
+        self.crowd.take_all();
         let until = Instant::now() + SETTLED;
         while Instant::now() < until {
             sleep(Duration::from_secs(3)).await;
@@ -449,20 +400,8 @@ impl World {
                 "{seq} of {room} was acknowledged and isn't stored"
             );
         }
-        for peer in self.gone.iter().chain(self.places.iter().flatten()) {
-            let ended = peer.task.is_finished();
-            assert!(ended || !peer.hung_up(), "the connection of {} doesn't end", peer.user);
-            assert!(
-                ended || peer.closed.is_none(),
-                "a closed connection of {} doesn't end",
-                peer.user
-            );
-            if !ended {
-                assert!(peer.pending.is_empty(), "no answer came: {:?}", peer.pending);
-                for (room, due) in peer.due() {
-                    assert_eq!(due, heads[room] + 1, "{} isn't at the head of {room}", peer.user);
-                }
-            }
+        for peer in self.crowd.living(|room| heads[room]) {
+            assert!(peer.pending.is_empty(), "no answer came: {:?}", peer.pending);
         }
     }
 
@@ -470,11 +409,6 @@ impl World {
         let report = self.hub.shutdown(SHUTDOWN).await;
         assert!(report.is_clean(), "{report:?}");
         self.look();
-        for peer in self.gone.into_iter().chain(self.places.into_iter().flatten()) {
-            let ended = timeout(Duration::from_secs(5), peer.task)
-                .await
-                .expect("the connection ends");
-            ended.expect("no panic").ok();
-        }
+        self.crowd.end().await;
     }
 }
