@@ -4,8 +4,27 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seeds that found something, in the engine or in the simulation itself.
-const FAILED: [u64; 19] = [
-    2, 6, 22, 72, 79, 80, 89, 99, 123, 321, 778, 872, 1873, 1, 47, 82, 363, 4162, 1254,
+const FAILED: [u64; 20] = [
+    2,
+    6,
+    22,
+    72,
+    79,
+    80,
+    89,
+    99,
+    123,
+    321,
+    778,
+    872,
+    1873,
+    1,
+    47,
+    82,
+    363,
+    4162,
+    1254,
+    1795685902007648,
 ];
 
 fn passes(seeds: impl IntoIterator<Item = u64, IntoIter: Send>, time: Duration) {

@@ -66,6 +66,15 @@ impl Roll {
         self.online
     }
 
+    /// What all changes that were taken come to: what the next one changes. Who came or left since isn't in it.
+    pub(super) fn whole(&self) -> Change {
+        Change {
+            online: self.told,
+            came: self.listed().cloned().collect(),
+            left: Vec::new(),
+        }
+    }
+
     /// How many are listed.
     pub(super) fn listed_count(&self) -> usize {
         self.listed

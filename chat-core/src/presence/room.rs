@@ -142,12 +142,7 @@ impl Room {
         let Self { rules, roll, beat, .. } = self;
         self.watch.get_or_insert_with(|| {
             let mut view = View::new(rules.users);
-            let listed = super::tell::Change {
-                online: roll.online(),
-                came: roll.listed().cloned().collect(),
-                left: Vec::new(),
-            };
-            view.here(&listed, now);
+            view.here(&roll.whole(), now);
             *beat = (*beat).max(now + rules.heartbeat);
             Watch {
                 view,
@@ -236,10 +231,8 @@ impl Room {
         if self.is_asked(now) && (answer || (beat && self.tells())) {
             self.answer = None;
             self.answered = Some(now);
-            let users = self.roll.listed().cloned().collect();
-            let lasts = self.rules.lasts();
-            tick.tells
-                .extend(Tell::of_whole(users, self.roll.online(), lasts, &mut self.no));
+            let (whole, lasts) = (self.roll.whole(), self.rules.lasts());
+            tick.tells.extend(Tell::of_whole(whole, lasts, &mut self.no));
         }
         // Who asks anew doesn't know yet who else wants to know.
         self.show(room, now, turn, beat || answer, &mut tick);

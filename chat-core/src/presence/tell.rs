@@ -61,9 +61,10 @@ impl Tell {
         tells
     }
 
-    /// All users that are listed, in the order of their ids.
-    pub(super) fn of_whole(users: Vec<User>, online: usize, lasts: Duration, no: &mut u64) -> Vec<Self> {
-        let mut tells: Vec<_> = pieces(users, user_bytes)
+    /// All users that are listed, in the order of their ids: a change from nobody.
+    pub(super) fn of_whole(whole: Change, lasts: Duration, no: &mut u64) -> Vec<Self> {
+        let Change { online, came, .. } = whole;
+        let mut tells: Vec<_> = pieces(came, user_bytes)
             .map(|here| Self::new(no, online, lasts).with_here(here))
             .collect();
         if tells.is_empty() {
@@ -143,7 +144,12 @@ mod tests {
     fn a_whole_state_goes_in_pieces_that_leave_no_id_out() {
         let mut no = 7;
         let all = users(1000);
-        let tells = Tell::of_whole(all.clone(), 1200, Duration::from_secs(30), &mut no);
+        let whole = Change {
+            online: 1200,
+            came: all.clone(),
+            left: Vec::new(),
+        };
+        let tells = Tell::of_whole(whole, Duration::from_secs(30), &mut no);
         assert!(tells.len() > 3, "{}", tells.len());
         assert_eq!(no, 7 + tells.len() as u64);
         let named: Vec<_> = tells.iter().flat_map(|tell| tell.here.clone()).collect();
@@ -160,7 +166,7 @@ mod tests {
     #[test]
     fn nobody_is_a_whole_state_too() {
         let mut no = 0;
-        let tells = Tell::of_whole(Vec::new(), 0, Duration::from_secs(30), &mut no);
+        let tells = Tell::of_whole(Change::default(), Duration::from_secs(30), &mut no);
         assert_eq!((tells.len(), tells[0].no), (1, 1));
         assert_eq!(tells[0].span, Some(Span::default()));
     }

@@ -198,6 +198,31 @@ fn numbers_rise_with_everything_that_is_told() {
     assert!(room.goodbye(SECOND, now + 3 * BEAT).is_none(), "nobody asks");
 }
 
+/// With room for one name: ann, who has it, is away just when somebody asks, and back before others were told that she left.
+#[test]
+fn who_is_away_for_a_moment_is_counted_by_those_who_asked_then() {
+    let mut now = Instant::now();
+    let rules = Rules { users: 1, ..RULES };
+    let mut room = Room::new(rules, [user("ann"), user("bob")].iter(), 0, now);
+    room.asked(3 * BEAT, true, now);
+    room.came(&user("carl"));
+    room.tick(&id(), now, 1.0);
+
+    now += SECOND / 2;
+    room.left(user("ann").id());
+    room.watch(true, now);
+    room.asked(3 * BEAT, true, now);
+    let mut tells = room.tick(&id(), now, 1.0).tells;
+    room.came(&user("ann"));
+    tells.extend(room.tick(&id(), now + SECOND, 1.0).tells);
+
+    let last = tells.last().expect("who asks at once is told");
+    assert_eq!((last.online, &last.here[..]), (3, &[user("ann")][..]));
+    let (frame, _) = room.next_frame(&id(), 0).expect("members are told after a second");
+    let frame: serde_json::Value = serde_json::from_slice(&frame).unwrap();
+    assert_eq!((&frame["online"], &frame["users"][0]["id"]), (&3.into(), &"ann".into()));
+}
+
 #[test]
 fn a_dead_hub_is_forgotten_in_time() {
     let mut run = Run::new(RULES, &["ann"]);
