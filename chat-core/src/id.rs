@@ -15,10 +15,16 @@ pub const MAX_SEQ: u64 = (1 << 53) - 1;
 #[error("{0}")]
 pub struct InvalidName(pub(crate) String);
 
-/// The beginning of what somebody sent, in quotation marks: who is told that it is wrong needs no more to know it again. (A
-/// precision makes no difference to how a text is quoted.)
+/// The beginning of what somebody sent, in quotation marks: who is told that it is wrong needs no more to know it again. What
+/// is said of it stands behind, so that as it is written here it mustn't be long.
 pub(crate) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(64) {
+    let mut written = 0;
+    let mut places = text.char_indices();
+    let end = places.find(|(_, c)| {
+        written += c.escape_debug().len();
+        written > 64
+    });
+    match end {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
     }
@@ -331,6 +337,8 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), format!("{cut} {what}"));
         }
+        // It counts as it is written.
+        assert_eq!(quoted(&"\u{7f}".repeat(65)), format!("\"{}\"…", r"\u{7f}".repeat(10)));
     }
 
     #[test]
