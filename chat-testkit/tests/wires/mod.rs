@@ -24,7 +24,7 @@ pub(crate) enum Mistake {
     WatchesOnce,
     /// Says that it listens a while before it does.
     ListensLate,
-    /// Has little room, and says nothing of what it lost.
+    /// Has little room, loses whatever comes once that was full, and says nothing of it.
     LosesInSilence,
     /// Says nothing of a cut.
     HealsInSilence,
@@ -101,6 +101,9 @@ impl End {
         if !room.is_none_or(|room| self.rooms.lock().contains(room)) {
             return;
         }
+        if self.is(Mistake::LosesInSilence) && self.overflowed.load(SeqCst) {
+            return;
+        }
         let bytes = match self.mistake {
             Mistake::CutsNotices => bytes.slice(..bytes.len().min(32 << 10)),
             _ => bytes.clone(),
@@ -140,8 +143,7 @@ impl Bus for Handle {
         let _stops = scopeguard(|| end.runs.store(false, SeqCst));
         let mut receiver = end.receiver.lock().await;
         while let Some(item) = receiver.recv().await {
-            let lost = end.overflowed.swap(false, SeqCst);
-            if lost && !end.is(Mistake::LosesInSilence) {
+            if !end.is(Mistake::LosesInSilence) && end.overflowed.swap(false, SeqCst) {
                 inbox.missed();
             }
             match item {
