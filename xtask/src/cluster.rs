@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::mongod;
 use crate::packaged::{HAPROXY, NATS_SERVER, NGINX};
-use crate::report::{Outcome, run};
+use crate::report::{Outcome, run, run_tests};
 use crate::workspace::{Workspace, cargo};
 
 /// Runs it with these arguments on the server as it is released; by itself, a cluster to try things out on. Comes back only
@@ -24,7 +24,7 @@ pub(crate) fn cluster(workspace: &Workspace, arguments: &[&str]) -> Outcome {
 
 /// A minute of faults with this bus, on the server with its debug assertions.
 pub(crate) fn short(workspace: &Workspace, bus: &str) -> Outcome {
-    run(&mut built(
+    run_tests(&mut built(
         workspace,
         &[],
         "debug",
@@ -35,16 +35,18 @@ pub(crate) fn short(workspace: &Workspace, bus: &str) -> Outcome {
 /// The configurations that are documented, checked by the programs that they are for.
 pub(crate) fn configurations(workspace: &Workspace) -> Outcome {
     let folder = build(workspace, &[], "debug")?;
-    run(Command::new(folder.join("chat-cluster"))
-        .arg("check")
-        .arg("--haproxy")
-        .arg(HAPROXY.find(workspace)?)
-        .arg("--nginx")
-        .arg(NGINX.find(workspace)?)
-        .arg("--nats-server")
-        .arg(NATS_SERVER.find(workspace)?)
-        .arg("--folder")
-        .arg(workspace.target.join("cluster")))
+    run_tests(
+        Command::new(folder.join("chat-cluster"))
+            .arg("check")
+            .arg("--haproxy")
+            .arg(HAPROXY.find(workspace)?)
+            .arg("--nginx")
+            .arg(NGINX.find(workspace)?)
+            .arg("--nats-server")
+            .arg(NATS_SERVER.find(workspace)?)
+            .arg("--folder")
+            .arg(workspace.target.join("cluster")),
+    )
 }
 
 /// The program with all that it needs.

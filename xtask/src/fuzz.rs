@@ -162,11 +162,8 @@ impl Target {
         let log = String::from_utf8_lossy(&said.stderr);
         if !said.status.success() {
             println!("{}", tail(&log));
-            let again = self.program.display();
-            return Err(format!(
-                "{} failed; run {again} with the file that is named above",
-                self.name
-            ));
+            let said = what_failed(&log, &self.program.to_string_lossy());
+            return Err(format!("{}: {said}", self.name));
         }
         let coverage = log
             .lines()
@@ -208,9 +205,45 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
+/// What a target said when it failed, and the input with which it does so again.
+fn what_failed(log: &str, program: &str) -> String {
+    let mut lines = log.lines().skip_while(|line| !line.contains(" panicked at "));
+    let panic = lines.next().zip(lines.next()).map(|(_, said)| said.to_owned());
+    let summary = || {
+        log.lines()
+            .find(|line| line.starts_with("SUMMARY: "))
+            .map(str::to_owned)
+    };
+    let input = |line: &str| {
+        line.split_once("Test unit written to ")
+            .map(|(_, file)| file.to_owned())
+    };
+    let again = log
+        .lines()
+        .find_map(input)
+        .map(|file| format!("once more: {program} {file}"));
+    let bytes = log.lines().find(|line| line.starts_with("Base64: ")).map(str::to_owned);
+    let said = [panic.or_else(summary), again, bytes].into_iter().flatten();
+    let said: Vec<String> = said.map(|line| line.chars().take(400).collect()).collect();
+    said.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_is_found_in_a_log() {
+        let log = "#1 INITED\n\nthread '<unnamed>' (1) panicked at a.rs:1:2:\nno such thing\nnote: more\n\
+                   SUMMARY: libFuzzer: deadly signal\nprefix='x'; Test unit written to x/crash-1\nBase64: eyI=\nstat::x: 1";
+        let said = "no such thing\nonce more: t x/crash-1\nBase64: eyI=";
+        assert_eq!(what_failed(log, "t"), said);
+        let slow = "SUMMARY: libFuzzer: timeout\nprefix='x'; Test unit written to x/timeout-1";
+        assert_eq!(
+            what_failed(slow, "t"),
+            "SUMMARY: libFuzzer: timeout\nonce more: t x/timeout-1"
+        );
+    }
 
     #[test]
     fn figures_are_found_in_a_log() {

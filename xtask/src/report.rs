@@ -1,6 +1,7 @@
 //! The parts of a run, and what became of each.
 
-use std::process::{Command, ExitCode};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a part came to; the text of an error says what is wrong or missing.
@@ -33,8 +34,8 @@ impl Report {
                 Ok(()) => println!("pass  {seconds:7.1} s  {name}"),
                 Err(error) => {
                     failed += 1;
-                    let first = error.lines().next().unwrap_or_default();
-                    println!("FAIL  {seconds:7.1} s  {name}: {first}");
+                    let lines: Vec<_> = error.lines().take(NOTED).collect();
+                    println!("FAIL  {seconds:7.1} s  {name}: {}", lines.join("\n                 "));
                 }
             }
         }
@@ -58,6 +59,48 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     }
 }
 
+/// So many of the lines that say what failed are said again.
+const NOTED: usize = 6;
+
+/// Runs a command that tests, its output going where ours goes. If it fails, its lines that say what failed are in the error, so
+/// that the summary of a long run has them.
+pub(crate) fn run_tests(command: &mut Command) -> Outcome {
+    let shown = show(command);
+    println!("$ {shown}");
+    let (outcome, noted) = echo(command).map_err(|error| format!("`{shown}` can't be run: {error}"))?;
+    match outcome {
+        status if status.success() => Ok(()),
+        _ if !noted.is_empty() => Err(noted.join("; ")),
+        status => Err(format!("`{shown}` ended with {status}")),
+    }
+}
+
+/// Both streams of a command, a line at a time, and those that say what failed.
+fn echo(command: &mut Command) -> std::io::Result<(ExitStatus, Vec<String>)> {
+    let (output, both) = std::io::pipe()?;
+    let mut child = command.stdout(both.try_clone()?).stderr(both).spawn()?;
+    // The command keeps ends of the pipe, which would stay open for as long as it lives.
+    command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    let mut noted = Vec::new();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if says_what_failed(&line) && noted.len() < NOTED {
+            noted.push(line.trim().chars().take(300).collect());
+        }
+    }
+    Ok((child.wait()?, noted))
+}
+
+/// As Rust's tests, the page's, Python's, the simulation and the trials say it.
+fn says_what_failed(line: &str) -> bool {
+    (line.starts_with("test ") && line.ends_with("FAILED"))
+        || ["✖ ", "FAIL: ", "ERROR: ", "FAIL  ", "seed "]
+            .iter()
+            .any(|start| line.starts_with(start))
+}
+
 /// Runs a command for its output.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let shown = show(command);
@@ -78,4 +121,28 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_said_again() {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo fine; echo 'test a::b ... FAILED' >&2; echo 'FAIL: test_x (x.Y)'; exit 3",
+        ]);
+        for _ in 0..2 {
+            assert_eq!(
+                run_tests(&mut command),
+                Err("test a::b ... FAILED; FAIL: test_x (x.Y)".into())
+            );
+        }
+        let silent = run_tests(Command::new("sh").args(["-c", "exit 3"])).expect_err("it fails");
+        assert!(silent.contains("exit status: 3"), "{silent}");
+        assert_eq!(run_tests(&mut Command::new("true")), Ok(()));
+        assert!(run_tests(&mut Command::new("no-such-program")).is_err());
+    }
 }

@@ -1,6 +1,6 @@
 //! The simulation.
 
-use crate::report::{Outcome, run};
+use crate::report::{Outcome, run_tests};
 use crate::workspace::{Workspace, cargo};
 
 /// Runs it with these arguments; by itself, two minutes of fresh seeds.
@@ -11,8 +11,10 @@ pub(crate) fn sim(workspace: &Workspace, arguments: &[&str]) -> Outcome {
         arguments
     };
     // Not optimised as a release is: overflows and broken assertions are to be noticed.
-    run(cargo()
-        .args(["run", "--quiet", "--package", "chat-sim", "--"])
-        .args(arguments)
-        .current_dir(&workspace.root))
+    run_tests(
+        cargo()
+            .args(["run", "--quiet", "--package", "chat-sim", "--"])
+            .args(arguments)
+            .current_dir(&workspace.root),
+    )
 }

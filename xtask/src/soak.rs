@@ -1,6 +1,6 @@
 //! The soak: the example server under a load of good and bad connections.
 
-use crate::report::{Outcome, run};
+use crate::report::{Outcome, run, run_tests};
 use crate::tests::build_server;
 use crate::workspace::{Workspace, cargo};
 
@@ -21,11 +21,13 @@ pub(crate) fn short(workspace: &Workspace) -> Outcome {
 
 fn drive(workspace: &Workspace, profile: &str, arguments: &[&str]) -> Outcome {
     let server = workspace.target.join(profile).join("chat-server");
-    run(cargo()
-        .args(["run", "--locked", "--quiet", "--package", "chat-soak", "--", "--server"])
-        .arg(server)
-        .arg("--folder")
-        .arg(workspace.target.join("soak"))
-        .args(arguments)
-        .current_dir(&workspace.root))
+    run_tests(
+        cargo()
+            .args(["run", "--locked", "--quiet", "--package", "chat-soak", "--", "--server"])
+            .arg(server)
+            .arg("--folder")
+            .arg(workspace.target.join("soak"))
+            .args(arguments)
+            .current_dir(&workspace.root),
+    )
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::mongod;
 use crate::packaged::NATS_SERVER;
-use crate::report::{Outcome, Report, run};
+use crate::report::{Outcome, Report, run, run_tests};
 use crate::tools;
 use crate::workspace::{Workspace, cargo, files};
 
@@ -24,11 +24,13 @@ pub(crate) fn all(workspace: &Workspace, report: &mut Report) {
         Ok(())
     });
     report.part("Rust tests", || {
-        run(cargo()
-            .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
-            .envs(mongod.map(|path| ("MONGOD", path)))
-            .envs(nats.as_deref().map(|path| (NATS_SERVER.variable, path)))
-            .current_dir(&workspace.root))
+        run_tests(
+            cargo()
+                .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
+                .envs(mongod.map(|path| ("MONGOD", path)))
+                .envs(nats.as_deref().map(|path| (NATS_SERVER.variable, path)))
+                .current_dir(&workspace.root),
+        )
     });
 
     let server = workspace.target.join("debug").join(SERVER);
@@ -92,10 +94,11 @@ fn page(workspace: &Workspace, folder: &Path, server: &Path, mongod: Option<&mon
             .args(ON_EACH_STORE)
             .env("CHAT_PAGE_MONGODB", &mongod.uri),
     };
-    run(npm
-        .current_dir(folder)
-        .env("CHAT_SERVER", server)
-        .env("CHROMIUM", chromium))
+    run_tests(
+        npm.current_dir(folder)
+            .env("CHAT_SERVER", server)
+            .env("CHROMIUM", chromium),
+    )
 }
 
 fn python_clients(
@@ -118,13 +121,15 @@ fn python_clients(
     let python = tools::Python::with(&workspace.target.join("python"), &folder.join("requirements.txt"))?;
     let mut failed = Vec::new();
     for test in tests {
-        let outcome = run(python
-            .command()
-            .arg(&test)
-            .current_dir(folder)
-            .env("CHAT_SERVER", server)
-            .envs(mongod.map(|path| ("MONGOD", path)))
-            .envs(nats.map(|path| (NATS_SERVER.variable, path))));
+        let outcome = run_tests(
+            python
+                .command()
+                .arg(&test)
+                .current_dir(folder)
+                .env("CHAT_SERVER", server)
+                .envs(mongod.map(|path| ("MONGOD", path)))
+                .envs(nats.map(|path| (NATS_SERVER.variable, path))),
+        );
         failed.extend(outcome.err());
     }
     if failed.is_empty() {
