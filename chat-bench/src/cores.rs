@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
-use crate::curves::{Curves, median};
-use crate::grid::{Grid, digits};
+use crate::curves::Curves;
+use crate::grid::Grid;
 use crate::hot_path::{Scale, Scaled};
 use crate::load::{Drive, Figures};
-use crate::options::Options;
+use crate::parts::{self, Options, Part};
 use crate::process::Cores;
+use crate::statistics::Rounds;
 use crate::subject::{Traffic, ask, load, start};
 
 /// Threads, and whether they have both cores.
@@ -35,25 +36,19 @@ const fn traffic(rooms: usize, members: usize, drive: Drive) -> Traffic {
     }
 }
 
-type Part = fn(&Options<'_>, Cores) -> Result<Grid, Box<dyn Error>>;
 const PARTS: &[(&str, Part)] = &[("engine", engine), ("server", server)];
 
 /// Measures two cores against one.
 pub(crate) fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
-    let options = Options::read(words, 3)?;
-    let cores = Cores::find()?;
-    for (_, part) in options.wanted(PARTS)? {
-        println!("{}", part(&options, cores)?);
-    }
-    Ok(options.keep(&Curves::of("cores"))?)
+    parts::run("cores", words, 3, PARTS)
 }
 
 /// The engine and its WebSockets in one process, over streams in memory: nobody else needs a core.
-fn engine(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
+fn engine(options: &Options<'_>, cores: Cores, _: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let head = ["", "deliveries/s", "to one core", "CPU us/delivery", "cores busy"];
     let mut grid = Grid::new("the engine without sockets, as many deliveries as it can do", &head);
     for path in PATHS {
-        let mut found: Vec<Vec<Scaled>> = vec![Vec::new(); ENGINES.len()];
+        let mut found: [Rounds<Scaled>; ENGINES.len()] = Default::default();
         for _ in 0..options.rounds {
             for ((_, threads, both), rounds) in ENGINES.iter().zip(&mut found) {
                 let task = Scale {
@@ -66,17 +61,13 @@ fn engine(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
         }
         let rate = |scaled: &Scaled| scaled.deliveries as f64 / scaled.seconds;
         for ((name, ..), rounds) in ENGINES.iter().zip(&found) {
-            let of = |figure: &dyn Fn(&Scaled) -> f64| median(rounds.iter().map(figure));
-            let pairs = rounds.iter().zip(&found[0]);
             let figures = [
-                of(&rate),
-                median(pairs.map(|(ours, one)| rate(ours) / rate(one))),
-                of(&|scaled| scaled.cpu * 1e6 / scaled.deliveries as f64),
-                of(&|scaled| scaled.cpu / scaled.seconds),
+                rounds.median(rate),
+                rounds.ratio(&found[0], rate),
+                rounds.median(|scaled| scaled.cpu * 1e6 / scaled.deliveries as f64),
+                rounds.median(|scaled| scaled.cpu / scaled.seconds),
             ];
-            let mut row = vec![format!("{path}, {name}")];
-            row.extend(figures.map(digits));
-            grid.row(row);
+            grid.figures(format!("{path}, {name}"), figures);
         }
     }
     Ok(grid)
@@ -84,7 +75,7 @@ fn engine(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
 
 /// The server over sockets. With two cores the load program has to share one of them, so that deliveries a second say little; what
 /// a delivery costs in CPU says what sharing costs.
-fn server(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
+fn server(options: &Options<'_>, cores: Cores, _: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let head = [
         "CPU us/delivery",
         "one core",
@@ -95,36 +86,22 @@ fn server(options: &Options<'_>, cores: Cores) -> Result<Grid, Box<dyn Error>> {
     ];
     let mut grid = Grid::new("the server, in one thread on one core, and in two on two cores", &head);
     for (what, traffic) in TRAFFIC {
-        let mut pairs: Vec<(Figures, Figures)> = Vec::new();
+        let (mut one, mut two) = (Rounds::default(), Rounds::default());
         for _ in 0..options.rounds {
-            pairs.push((
-                over_sockets("roomcast", &[], &[cores.server], traffic, cores)?,
-                over_sockets("roomcast-threads", &["2"], &[cores.server, cores.load], traffic, cores)?,
-            ));
+            one.push(over_sockets("roomcast", &[], &[cores.server], traffic, cores)?);
+            let both = [cores.server, cores.load];
+            two.push(over_sockets("roomcast-threads", &["2"], &both, traffic, cores)?);
         }
-        let cost = |figures: &Figures| figures.server_cpu * 1e6 / figures.deliveries as f64;
-        let rate = |figures: &Figures| figures.deliveries as f64 / figures.seconds;
         let figures = [
-            median(pairs.iter().map(|(one, _)| cost(one))),
-            median(pairs.iter().map(|(_, two)| cost(two))),
-            median(pairs.iter().map(|(one, two)| cost(two) / cost(one))),
-            median(pairs.iter().map(|(one, _)| rate(one))),
-            median(pairs.iter().map(|(_, two)| rate(two))),
+            one.median(Figures::cost),
+            two.median(Figures::cost),
+            two.ratio(&one, Figures::cost),
+            one.median(Figures::rate),
+            two.median(Figures::rate),
         ];
-        let mut row = vec![what.to_owned()];
-        row.extend(figures.map(digits));
-        grid.row(row);
-        for (which, busy) in [
-            (
-                "one core",
-                median(pairs.iter().map(|(one, _)| one.own_cpu / one.seconds)),
-            ),
-            (
-                "two cores",
-                median(pairs.iter().map(|(_, two)| two.own_cpu / two.seconds)),
-            ),
-        ] {
-            grid.note_busy(format_args!("{}, {which}", what), busy);
+        grid.figures(what, figures);
+        for (which, rounds) in [("one core", &one), ("two cores", &two)] {
+            grid.note_busy(format_args!("{what}, {which}"), rounds.median(Figures::busy));
         }
     }
     Ok(grid)
@@ -137,7 +114,7 @@ fn over_sockets(
     traffic: Traffic,
     cores: Cores,
 ) -> Result<Figures, Box<dyn Error>> {
-    let server = start(name, with, on)?;
+    let server = start(name, with, on, None)?;
     let figures = load(&server, traffic, cores);
     Ok(figures.map_err(|error| format!("{name} on {} cores: {error}", on.len()))?)
 }

@@ -23,6 +23,11 @@ impl Grid {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// A row of figures behind its name.
+    pub(crate) fn figures(&mut self, name: impl Into<String>, figures: impl IntoIterator<Item = f64>) {
+        self.row(std::iter::once(name.into()).chain(figures.into_iter().map(digits)));
+    }
+
     /// A line below the table.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -30,13 +35,16 @@ impl Grid {
 
     /// Notes that the load program was the bottleneck, if it was: `busy` is the share of the time that it was at work.
     pub(crate) fn note_busy(&mut self, what: impl fmt::Display, busy: f64) {
-        if busy > 0.95 {
-            self.note(format!(
-                "{what}: the load program was busy for {:.0}% of the time",
-                busy * 100.0
-            ));
+        if let Some(remark) = too_busy(busy) {
+            self.note(format!("{what}: {remark}"));
         }
     }
+}
+
+/// That the load program was the bottleneck, if it was at work for so large a share of the time.
+pub(crate) fn too_busy(share: f64) -> Option<String> {
+    let percent = share * 100.0;
+    (share > 0.95).then(|| format!("the load program was busy for {percent:.0}% of the time"))
 }
 
 /// A figure with about three digits; `-` if it is none.

@@ -5,11 +5,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::crowd::{Crowd, Hold};
-use crate::curves::{Curves, median};
-use crate::grid::{Grid, digits};
+use crate::curves::Curves;
+use crate::grid::Grid;
 use crate::load::{Drive, Figures};
-use crate::options::Options;
-use crate::process::{Cores, cpu_time};
+use crate::parts::{self, Options, Part};
+use crate::process::{Cores, cpu_time, resident};
+use crate::statistics::Rounds;
 use crate::subject::{Traffic, load, start};
 
 const MEMBERS: [usize; 4] = [10, 100, 1000, 10_000];
@@ -25,33 +26,15 @@ const AMONG_OTHERS: usize = 10;
 /// over all rooms.
 const WATCHED: Duration = Duration::from_secs(3);
 
-type Part = fn(&Options<'_>, Cores, &mut Curves) -> Result<Grid, Box<dyn Error>>;
 const PARTS: &[(&str, Part)] = &[("members", members), ("connections", connections), ("rooms", rooms)];
 
 /// Measures the growth of cost.
 pub(crate) fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
-    let options = Options::read(words, 1)?;
-    let cores = Cores::find()?;
-    let mut curves = Curves::of("growth");
-    for (_, part) in options.wanted(PARTS)? {
-        println!("{}", part(&options, cores, &mut curves)?);
-    }
-    Ok(options.keep(&curves)?)
-}
-
-/// The floor's and roomcast's figures of each round, taken one after the other.
-type Pairs = Vec<(Figures, Figures)>;
-
-fn of(pairs: &Pairs, figure: impl Fn(&Figures) -> f64) -> (f64, f64, f64) {
-    (
-        median(pairs.iter().map(|(floor, _)| figure(floor))),
-        median(pairs.iter().map(|(_, ours)| figure(ours))),
-        median(pairs.iter().map(|(floor, ours)| figure(ours) / figure(floor))),
-    )
+    parts::run("growth", words, 1, PARTS)
 }
 
 fn measure(name: &str, rooms: usize, members: usize, drive: Drive, cores: Cores) -> Result<Figures, Box<dyn Error>> {
-    let server = start(name, &[], &[cores.server])?;
+    let server = start(name, &[], &[cores.server], None)?;
     let (warm_up_ms, measured_ms) = match drive {
         Drive::Idle => (0, 0),
         _ => (500, 2000),
@@ -68,16 +51,8 @@ fn measure(name: &str, rooms: usize, members: usize, drive: Drive, cores: Cores)
 }
 
 /// Microseconds of the server's CPU time.
-fn per_delivery(figures: &Figures) -> f64 {
-    figures.server_cpu * 1e6 / figures.deliveries as f64
-}
-
 fn per_message(figures: &Figures) -> f64 {
     figures.server_cpu * 1e6 / figures.sent as f64
-}
-
-fn busy(figures: &Figures) -> f64 {
-    figures.own_cpu / figures.seconds
 }
 
 fn members(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
@@ -94,22 +69,25 @@ fn members(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Result<G
         &head,
     );
     for members in MEMBERS {
-        let mut pairs = Pairs::new();
+        let (mut floor, mut ours) = (Rounds::default(), Rounds::default());
         for _ in 0..options.rounds {
             let once = |name| measure(name, 1, members, Drive::Window(1), cores);
-            pairs.push((once("floor")?, once("roomcast")?));
+            floor.push(once("floor")?);
+            ours.push(once("roomcast")?);
         }
-        let (floor, ours, ratio) = of(&pairs, per_delivery);
-        let (_, rate, _) = of(&pairs, |figures| figures.deliveries as f64 / figures.seconds);
-        let (_, p99, _) = of(&pairs, |figures| figures.latency.p99 / 1000.0);
-        let mut row = vec![members.to_string()];
-        row.extend([floor, ours, ratio, rate, p99].map(digits));
-        grid.row(row);
-        let (floor_busy, ours_busy, _) = of(&pairs, busy);
-        grid.note_busy(format_args!("floor, {members} members"), floor_busy);
-        grid.note_busy(format_args!("roomcast, {members} members"), ours_busy);
-        curves.point("members", "floor", members as f64, floor);
-        curves.point("members", "roomcast", members as f64, ours);
+        let costs = [floor.median(Figures::cost), ours.median(Figures::cost)];
+        let figures = [
+            costs[0],
+            costs[1],
+            ours.ratio(&floor, Figures::cost),
+            ours.median(Figures::rate),
+            ours.median(|figures| figures.latency.p99 / 1e3),
+        ];
+        grid.figures(members.to_string(), figures);
+        for (name, rounds, cost) in [("floor", &floor, costs[0]), ("roomcast", &ours, costs[1])] {
+            grid.note_busy(format_args!("{name}, {members} members"), rounds.median(Figures::busy));
+            curves.point("members", name, members as f64, cost);
+        }
     }
     Ok(grid)
 }
@@ -131,17 +109,15 @@ fn connections(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Resu
             ));
             continue;
         }
-        let (mut pairs, mut tens) = (Pairs::new(), Vec::new());
+        let (mut floor, mut ours, mut tens) = (Rounds::default(), Rounds::default(), Rounds::default());
         for _ in 0..options.rounds {
             let once = |name, rooms| measure(name, rooms, connections / rooms, Drive::Idle, cores);
-            pairs.push((once("floor", 1)?, once("roomcast", 1)?));
+            floor.push(once("floor", 1)?);
+            ours.push(once("roomcast", 1)?);
             tens.push(once("roomcast", connections / 10)?);
         }
-        let (floor, ours, _) = of(&pairs, kilobytes);
-        let tens = median(tens.iter().map(kilobytes));
-        let mut row = vec![connections.to_string()];
-        row.extend([floor, ours, tens].map(digits));
-        grid.row(row);
+        let [floor, ours, tens] = [floor, ours, tens].map(|rounds| rounds.median(kilobytes));
+        grid.figures(connections.to_string(), [floor, ours, tens]);
         curves.point("connections", "roomcast", connections as f64, ours);
         curves.point("connections", "roomcast, rooms of ten", connections as f64, tens);
     }
@@ -156,8 +132,7 @@ fn kilobytes(figures: &Figures) -> f64 {
 /// connections: there, each is in one room alone, so that it has as many sockets and fewer rooms.
 fn rooms(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let head = [
-        "other rooms",
-        "connections",
+        "other rooms, on connections",
         "floor, us",
         "roomcast, us",
         "ratio",
@@ -169,27 +144,33 @@ fn rooms(options: &Options<'_>, cores: Cores, curves: &mut Curves) -> Result<Gri
         &head,
     );
     for (connections, rooms_each) in ROOMS {
-        let (mut pairs, mut idle, mut memory) = (Pairs::new(), Vec::new(), Vec::new());
+        let (mut floor, mut ours) = (Rounds::default(), Rounds::default());
         for _ in 0..options.rounds {
-            let floor = among_others("floor", connections, 0, cores)?;
-            let ours = among_others("roomcast", connections, rooms_each, cores)?;
-            idle.push(ours.idle);
-            // Of a few rooms, what the process takes once is more than what they take.
-            if connections * rooms_each >= 1000 {
-                memory.push(ours.memory / (connections * rooms_each) as f64 / 1024.0);
-            }
-            pairs.push((floor.figures, ours.figures));
+            floor.push(among_others("floor", connections, 0, cores)?);
+            ours.push(among_others("roomcast", connections, rooms_each, cores)?);
         }
         let others = connections * rooms_each;
-        let (floor, ours, ratio) = of(&pairs, per_message);
-        let mut row = vec![others.to_string(), connections.to_string()];
-        row.extend([floor, ours, ratio, median(idle), median(memory)].map(digits));
-        grid.row(row);
-        let (floor_busy, ours_busy, _) = of(&pairs, busy);
-        grid.note_busy(format_args!("floor, {others} rooms"), floor_busy);
-        grid.note_busy(format_args!("roomcast, {others} rooms"), ours_busy);
-        curves.point("rooms", "floor", others as f64, floor);
-        curves.point("rooms", "roomcast", others as f64, ours);
+        let cost = |found: &AmongOthers| per_message(&found.figures);
+        let costs = [floor.median(cost), ours.median(cost)];
+        // Of a few rooms, what the process takes once is more than what they take.
+        let memory = if others >= 1000 {
+            ours.median(|found| found.memory / others as f64 / 1024.0)
+        } else {
+            f64::NAN
+        };
+        let figures = [
+            costs[0],
+            costs[1],
+            ours.ratio(&floor, cost),
+            ours.median(|found| found.idle),
+            memory,
+        ];
+        grid.figures(format!("{others} on {connections}"), figures);
+        for (name, rounds, cost) in [("floor", &floor, costs[0]), ("roomcast", &ours, costs[1])] {
+            let busy = rounds.median(|found| found.figures.busy());
+            grid.note_busy(format_args!("{name}, {others} rooms"), busy);
+            curves.point("rooms", name, others as f64, cost);
+        }
     }
     Ok(grid)
 }
@@ -208,8 +189,8 @@ fn among_others(
     rooms_each: usize,
     cores: Cores,
 ) -> Result<AmongOthers, Box<dyn Error>> {
-    let server = start(name, &[], &[cores.server])?;
-    let before = crate::process::resident(server.pid())?;
+    let server = start(name, &[], &[cores.server], None)?;
+    let before = resident(server.pid())?;
     let hold = Hold {
         port: server.port,
         connections,
@@ -217,7 +198,7 @@ fn among_others(
     };
     // They stay until this is dropped.
     let _others = Crowd::hold(&hold, cores)?;
-    let memory = crate::process::resident(server.pid())?.saturating_sub(before) as f64;
+    let memory = resident(server.pid())?.saturating_sub(before) as f64;
     let began = cpu_time(server.pid())?;
     sleep(WATCHED);
     let idle = (cpu_time(server.pid())? - began).as_secs_f64() / WATCHED.as_secs_f64() * 1e6;

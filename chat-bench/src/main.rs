@@ -13,12 +13,15 @@ mod durable;
 mod grid;
 mod growth;
 mod hot_path;
+mod kept;
 mod load;
-mod options;
+mod parts;
 mod process;
 mod report;
 mod scenarios;
 mod servers;
+mod stamp;
+mod statistics;
 mod storms;
 mod subject;
 mod wire;
@@ -26,10 +29,8 @@ mod wire;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-chat-bench run [--rounds N] [--only PART] [--json FILE] [--peers FOLDER]
-                                            the tables; PART is in the name of a scenario; FILE gets all figures
-chat-bench growth|cores|storms|durable [--rounds N] [--only PART] [--peers FOLDER] [--figures FOLDER]
-                                            tables of what grows with what; FOLDER gets what charts are drawn of
+chat-bench run|growth|cores|storms|durable [--rounds N] [--only PART] [--peers FOLDER] [--figures FOLDER]
+                                            the tables; PART is in the name of what is measured; FOLDER gets the figures
 chat-bench charts FOLDER INTO               charts of the figures in the folder
 chat-bench serve NAME [WITH]                one of the servers that are compared
 chat-bench load JSON                        the load program

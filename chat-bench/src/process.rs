@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The cores of a run.
 #[derive(Debug, Clone, Copy)]
@@ -28,17 +28,23 @@ impl Cores {
     }
 }
 
-/// A command that runs on this core alone.
-pub(crate) fn on_core(core: usize, program: &str) -> Command {
-    on_cores(&[core], program)
-}
-
 /// A command that runs on these cores alone.
 pub(crate) fn on_cores(cores: &[usize], program: &str) -> Command {
     let list: Vec<String> = cores.iter().map(usize::to_string).collect();
     let mut command = Command::new("taskset");
     command.arg("--cpu-list").arg(list.join(",")).arg(program);
     command
+}
+
+/// How long anything may take that should take no time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fails once something has taken too long.
+pub(crate) fn in_time(began: Instant, what: &str) -> io::Result<()> {
+    if began.elapsed() > PATIENCE {
+        return Err(io::Error::other(format!("{what} took longer than {PATIENCE:?}")));
+    }
+    Ok(())
 }
 
 /// A server, which is ended when this is dropped.

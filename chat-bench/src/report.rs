@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grid::too_busy;
 use crate::load::{Figures, Latency};
+use crate::statistics::median;
 
-/// All figures of a run, as `--json FILE` writes them.
+/// All figures of a run, as they are kept.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// In the order in which they were measured.
@@ -71,13 +73,8 @@ impl Row {
     /// other.
     pub(crate) fn ratio(&self, reference: &Self) -> f64 {
         let both = self.rounds.iter().zip(&reference.rounds);
-        median(both.filter_map(|(ours, other)| Some(cost(ours.as_ref()?) / cost(other.as_ref()?))))
+        median(both.filter_map(|(ours, other)| Some(ours.as_ref()?.cost() / other.as_ref()?.cost())))
     }
-}
-
-/// Microseconds of the server's CPU time for each delivery.
-pub(crate) fn cost(figures: &Figures) -> f64 {
-    figures.server_cpu * 1e6 / figures.deliveries as f64
 }
 
 /// With so many decimals, where there is a figure.
@@ -95,15 +92,6 @@ fn latency(figures: &Figures, part: impl Fn(&Latency) -> f64) -> f64 {
         return f64::NAN;
     }
     part(&figures.latency)
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
-    values.sort_by(f64::total_cmp);
-    // Of an even number, the mean of the two in the middle.
-    let middle = values.len().saturating_sub(1) / 2..(values.len() / 2 + 1).min(values.len());
-    let count = middle.len();
-    values[middle].iter().sum::<f64>() / count as f64
 }
 
 /// Of one connection, in KB, between two of the moments at which the server's memory was looked at.
@@ -143,9 +131,9 @@ impl fmt::Display for Table {
                 f,
                 "{:<16} {:>11} {:>6} {:>12} {:>8} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>10}",
                 row.server,
-                figure(row.median(cost), 2),
+                figure(row.median(Figures::cost), 2),
                 figure(reference.map_or(f64::NAN, |reference| row.ratio(reference)), 2),
-                figure(row.median(|figures| figures.deliveries as f64 / figures.seconds), 0),
+                figure(row.median(Figures::rate), 0),
                 figure(row.median(|figures| latency(figures, |part| part.median)), 0),
                 figure(row.median(|figures| latency(figures, |part| part.p99)), 0),
                 figure(row.median(|figures| latency(figures, |part| part.p999)), 0),
@@ -171,13 +159,7 @@ fn remarks(row: &Row) -> Vec<String> {
     if failed > 0 {
         remarks.push(format!("failed in {failed} of {} rounds", row.rounds.len()));
     }
-    let busy = row.median(|figures| figures.own_cpu / figures.seconds);
-    if busy > 0.95 {
-        remarks.push(format!(
-            "the load program was busy for {:.0}% of the time",
-            busy * 100.0
-        ));
-    }
+    remarks.extend(too_busy(row.median(Figures::busy)));
     let waiting = row.median(|figures| figures.own_waiting / figures.seconds);
     if waiting > 0.05 {
         let waiting = waiting * 100.0;
@@ -217,14 +199,6 @@ mod tests {
             connecting: 0.1,
             memory: [1 << 20, 2 << 20, 3 << 20],
         }
-    }
-
-    #[test]
-    fn a_median_is_the_middle() {
-        for (values, expected) in [(&[3.0, 1.0, 2.0][..], 2.0), (&[1.0, 3.0], 2.0), (&[f64::NAN, 7.0], 7.0)] {
-            assert_eq!(median(values.iter().copied()), expected, "{values:?}");
-        }
-        assert!(median(std::iter::empty()).is_nan());
     }
 
     #[test]

@@ -9,10 +9,16 @@ use serde::de::DeserializeOwned;
 
 use crate::load::{Dialect, Drive, Figures, Load};
 use crate::process::{Cores, Server, on_cores};
-use crate::scenarios::servers::command;
 
-/// As long as in the other benchmarks.
+/// Bytes of content: as long as people write.
 pub(crate) const CONTENT: usize = 100;
+
+/// Servers of other engines, where their packages are installed: how each is started, in the folder of the peers.
+const PEERS: &[(&str, &[&str])] = &[
+    ("ws", &["node", "ws.mjs"]),
+    ("socket.io", &["node", "socket.io.mjs"]),
+    ("bun", &["node_modules/bun/bin/bun.exe", "bun.mjs"]),
+];
 
 /// What is put on a server.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +30,15 @@ pub(crate) struct Traffic {
     pub(crate) measured_ms: u64,
 }
 
+fn peer(name: &str) -> Option<&'static [&'static str]> {
+    PEERS.iter().find(|(peer, _)| *peer == name).map(|(_, words)| *words)
+}
+
+/// Whether there is such a server here: this program's are, and the peers if they are installed.
+pub(crate) fn is_there(name: &str, peers: Option<&Path>) -> bool {
+    peer(name).is_none() || peers.is_some()
+}
+
 /// This program, on these cores.
 pub(crate) fn own(cores: &[usize]) -> Result<Command, Box<dyn Error>> {
     let program = std::env::current_exe()?;
@@ -33,25 +48,27 @@ pub(crate) fn own(cores: &[usize]) -> Result<Command, Box<dyn Error>> {
     ))
 }
 
-/// Starts one that this program is itself, with what it needs.
-pub(crate) fn start(name: &str, with: &[&str], cores: &[usize]) -> Result<Server, Box<dyn Error>> {
-    let mut command = own(cores)?;
-    command.args(["serve", name]).args(with);
+/// Starts the server of this name on these cores, with what it needs.
+pub(crate) fn start(
+    name: &str,
+    with: &[&str],
+    cores: &[usize],
+    peers: Option<&Path>,
+) -> Result<Server, Box<dyn Error>> {
+    let command = match peer(name) {
+        None => {
+            let mut command = own(cores)?;
+            command.args(["serve", name]).args(with);
+            command
+        }
+        Some(words) => {
+            let mut command = on_cores(cores, words[0]);
+            command.args(&words[1..]);
+            command.current_dir(peers.ok_or_else(|| format!("{name} isn't installed"))?);
+            command
+        }
+    };
     Ok(Server::start(command)?)
-}
-
-/// Starts one of this program's or of the peers'.
-pub(crate) fn start_any(name: &str, peers: Option<&Path>, cores: Cores) -> Result<Server, Box<dyn Error>> {
-    let command = command(name, peers, cores)?;
-    Ok(Server::start(
-        command.ok_or_else(|| format!("{name} isn't installed"))?,
-    )?)
-}
-
-/// The servers that a crowd can speak to: this program's, and the peers if they are installed.
-pub(crate) fn all(peers: Option<&Path>) -> Vec<&'static str> {
-    let others = ["ws", "bun"].into_iter().filter(|_| peers.is_some());
-    ["floor", "roomcast", "axum"].into_iter().chain(others).collect()
 }
 
 /// Puts traffic on a server, of which nothing may be lost.
@@ -83,12 +100,11 @@ pub(crate) fn ask<F: DeserializeOwned>(
     cores: &[usize],
 ) -> Result<F, Box<dyn Error>> {
     let mut command = own(cores)?;
-    command
-        .args([task, &serde_json::to_string(what)?])
-        .stderr(Stdio::inherit());
-    let output = command.output()?;
+    command.args([task, &serde_json::to_string(what)?]);
+    let output = command.stderr(Stdio::piped()).output()?;
     if !output.status.success() {
-        return Err(format!("the program that was to {task} failed: {}", output.status).into());
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the program that was to {task} failed: {}", said.trim()).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

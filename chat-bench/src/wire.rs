@@ -3,10 +3,23 @@
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+/// The subprotocol that `docs/PROTOCOL.md` describes.
+pub(crate) const V1: &str = "chat.v1.json";
+
 /// A text frame's opcode.
 pub(crate) const TEXT: u8 = 1;
 /// A ping's opcode.
 pub(crate) const PING: u8 = 9;
+
+/// What a client asks for first, perhaps with this subprotocol.
+pub(crate) fn handshake(port: u16, target: &str, subprotocol: Option<&str>) -> String {
+    let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
+        subprotocol.unwrap_or_default()
+    )
+}
 
 /// What the first bytes of a frame say.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The benchmarks: the engine beside other servers, each in a process and on a core of its own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::mongod::mongod;
@@ -25,25 +25,26 @@ pub(crate) fn bench(workspace: &Workspace, options: &[&str]) -> Outcome {
         }
         ["charts", ..] => Err("charts takes no options: it draws what the parts have kept".to_owned()),
         [part @ ("growth" | "cores" | "storms" | "durable"), ref options @ ..] => {
-            let mut command = built(if part == "durable" {
-                &["--features", "stores"]
-            } else {
-                &[]
-            });
-            command.arg(part).args(options).arg("--figures").arg(&figures);
-            if part == "durable" {
-                command.env("MONGOD", mongod(workspace)?);
-                // Databases are on the disk that the workspace is on: what is only in memory is not durable.
-                command.env("TMPDIR", &figures);
-                fs::create_dir_all(&figures).map_err(|error| format!("{}: {error}", figures.display()))?;
-            }
-            if part == "storms" {
-                add_peers(workspace, &mut command);
-            }
-            run(command.current_dir(&workspace.root))
+            measure(workspace, part, options, &figures)
         }
-        _ => deliveries(workspace, options),
+        _ => measure(workspace, "run", options, &figures),
     }
+}
+
+fn measure(workspace: &Workspace, part: &str, options: &[&str], figures: &Path) -> Outcome {
+    let is_durable = part == "durable";
+    let mut command = built(if is_durable { &["--features", "stores"] } else { &[] });
+    command.arg(part).args(options).arg("--figures").arg(figures);
+    if is_durable {
+        command.env("MONGOD", mongod(workspace)?);
+        // Databases are on the disk that the workspace is on: what is only in memory is not durable.
+        command.env("TMPDIR", figures);
+        fs::create_dir_all(figures).map_err(|error| format!("{}: {error}", figures.display()))?;
+    }
+    if matches!(part, "run" | "storms") {
+        add_peers(workspace, &mut command);
+    }
+    run(command.current_dir(&workspace.root))
 }
 
 /// The program, built with these options.
@@ -52,18 +53,6 @@ fn built(options: &[&str]) -> Command {
     command.args(["run", "--release", "--locked", "--package", "chat-bench"]);
     command.args(options).arg("--");
     command
-}
-
-fn deliveries(workspace: &Workspace, options: &[&str]) -> Outcome {
-    let mut command = built(&[]);
-    command.arg("run").args(options);
-    if !options.contains(&"--json") {
-        let figures = workspace.target.join(FIGURES);
-        fs::create_dir_all(&figures).map_err(|error| format!("{}: {error}", figures.display()))?;
-        command.arg("--json").arg(figures.join("deliveries.json"));
-    }
-    add_peers(workspace, &mut command);
-    run(command.current_dir(&workspace.root))
 }
 
 fn add_peers(workspace: &Workspace, command: &mut Command) {

@@ -32,7 +32,7 @@ cargo xtask cluster test  the same under load while parts of it fail; --bus BUS,
 cargo xtask loom    the engine's own synchronisation in every order of its threads, or the tests of that name
 cargo xtask fuzz    a minute of fuzzing of each target, after a replay of its corpus; --minutes M, NAME
 cargo xtask instructions   what a delivery takes in instructions, held to the record; --record makes that anew
-cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART, --json FILE
+cargo xtask bench   the engine beside other servers, as ratios; --rounds N, --only PART
 cargo xtask bench growth|cores|storms|durable  what grows with what, a second core, storms of clients, durable messages; the same
 cargo xtask bench charts   charts of what those have found last, into docs/charts";
 

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::curves::Curves;
+use crate::kept;
 use crate::report::Report;
 use axis::Axis;
 use dots::{Dot, Group, dots};
@@ -66,9 +67,7 @@ pub(crate) fn draw(figures: &Path, into: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn deliveries(figures: &Path) -> Result<String, Box<dyn Error>> {
-    let path = figures.join("deliveries.json");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let report: Report = serde_json::from_str(&text)?;
+    let report: Report = kept::read(figures, "deliveries")?;
     let mut groups = Vec::new();
     for (title, name) in SCENARIOS {
         let Some(table) = report.tables.iter().find(|table| table.title == title) else {
@@ -88,7 +87,7 @@ fn deliveries(figures: &Path) -> Result<String, Box<dyn Error>> {
         });
     }
     if groups.is_empty() {
-        return Err(format!("{} has none of the scenarios", path.display()).into());
+        return Err("its figures are of none of the scenarios".into());
     }
     Ok(dots(
         "CPU per delivery",
@@ -98,7 +97,7 @@ fn deliveries(figures: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 fn growth(figures: &Path) -> Result<String, Box<dyn Error>> {
-    let curves = Curves::read(figures, "growth")?;
+    let curves: Curves = kept::read(figures, "growth")?;
     let shown = [
         ("members", "CPU of a delivery", "µs", "members of the room"),
         ("connections", "Memory of an idle connection", "KB", "connections"),
@@ -122,7 +121,7 @@ fn growth(figures: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 fn durable(figures: &Path) -> Result<String, Box<dyn Error>> {
-    let curves = Curves::read(figures, "durable")?;
+    let curves: Curves = kept::read(figures, "durable")?;
     let lines = found(&curves, "durable", |name| match name {
         "roomcast on SQLite" => "first",
         "roomcast on MongoDB" => "second",
@@ -145,7 +144,7 @@ fn durable(figures: &Path) -> Result<String, Box<dyn Error>> {
 }
 
 fn found<'a>(curves: &'a Curves, of: &str, look: impl Fn(&str) -> &'static str) -> Vec<Line<'a>> {
-    let lines = curves.lines(of).into_iter().map(|curve| Line {
+    let lines = curves.lines(of).map(|curve| Line {
         name: &curve.name,
         look: look(&curve.name),
         points: &curve.points,

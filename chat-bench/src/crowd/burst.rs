@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::gathering::{Gathering, in_time};
+use super::gathering::Gathering;
 use super::member::Arrival;
-use crate::process::resident;
+use crate::process::{in_time, resident};
 
 const AT_ONCE: usize = 64;
 /// So many messages are under way.

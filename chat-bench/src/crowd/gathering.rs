@@ -7,12 +7,8 @@ use mio::{Events, Poll};
 
 use super::member::{Arrival, Heard, Member};
 use super::wrong;
-
-/// How long anything may take that should take no time.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Digits of the time at the beginning of a content, at which it was due.
-const STAMP: usize = 16;
+use crate::process::in_time;
+use crate::stamp;
 
 pub(super) struct Gathering {
     poll: Poll,
@@ -114,8 +110,8 @@ impl Gathering {
 
     /// The first client, who is a plain one, says something of this length, stamped with the time at which it was due.
     pub(super) fn say(&mut self, due: u64, length: usize) -> io::Result<()> {
-        let filling = "x".repeat(length.saturating_sub(STAMP));
-        self.members[0].say(&format!(r#"{{"content":"{due:0STAMP$x}{filling}"}}"#))
+        let content = stamp::content(due, length);
+        self.members[0].say(&format!(r#"{{"content":"{content}"}}"#))
     }
 
     /// The first client speaks until all have heard it. Some servers put clients into their room after they have answered them.
@@ -150,32 +146,5 @@ impl Gathering {
 
     pub(super) fn since_began(&self, at: Instant) -> u64 {
         at.duration_since(self.began).as_nanos() as u64
-    }
-}
-
-/// When a message was due, as it says itself.
-pub(super) fn due(message: &[u8]) -> Option<u64> {
-    let name = br#""content":""#;
-    let at = message.windows(name.len()).position(|bytes| bytes == name)? + name.len();
-    u64::from_str_radix(std::str::from_utf8(message.get(at..at + STAMP)?).ok()?, 16).ok()
-}
-
-/// Fails once something has taken too long.
-pub(super) fn in_time(began: Instant, what: &str) -> io::Result<()> {
-    if began.elapsed() > PATIENCE {
-        return Err(wrong(format!("{what} took longer than {PATIENCE:?}")));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_says_when_it_was_due() {
-        assert_eq!(due(br#"{"seq":1,"content":"00000000000000ffxxx"}"#), Some(255));
-        assert_eq!(due(br#"{"seq":1,"content":"short"}"#), None);
-        assert_eq!(due(b"{}"), None);
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::gathering::{Gathering, in_time};
+use super::gathering::Gathering;
 use super::member::{Arrival, Heard};
 use super::{Task, wrong};
-use crate::process::Cores;
+use crate::process::{Cores, in_time};
 use crate::subject::own;
 
 /// So many connections are on their way, or joining rooms, at the same time.

@@ -8,7 +8,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::wrong;
-use crate::wire::{Header, PING, TEXT, push_masked_text, push_pong};
+use crate::wire::{Header, PING, TEXT, V1, handshake, push_masked_text, push_pong};
 
 /// A close frame's opcode.
 const CLOSE: u8 = 8;
@@ -75,15 +75,7 @@ impl Member {
         let mut stream = TcpStream::from_std(socket.into());
         stream.set_nodelay(true)?;
         registry.register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
-        let protocol = if *v1 {
-            "Sec-WebSocket-Protocol: chat.v1.json\r\n"
-        } else {
-            ""
-        };
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n"
-        );
+        let request = handshake(*port, target, v1.then_some(V1));
         Ok(Self {
             stream,
             is_open: false,

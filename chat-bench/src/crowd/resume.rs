@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::gathering::{Gathering, due, in_time};
+use super::gathering::Gathering;
 use super::member::{Arrival, Heard};
 use super::wrong;
-use crate::curves::quantile;
-use crate::process::cpu_time;
+use crate::process::{cpu_time, in_time};
+use crate::stamp::due;
+use crate::statistics::quantile;
 
 /// So many begin to come between two looks at what has arrived.
 const AT_ONCE: usize = 32;

@@ -14,11 +14,12 @@ use roomcast_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::curves::{Curves, median};
-use crate::grid::{Grid, digits};
+use crate::curves::Curves;
+use crate::grid::Grid;
 use crate::load::{Drive, Figures};
-use crate::options::Options;
+use crate::parts::{self, Options, Part};
 use crate::process::Cores;
+use crate::statistics::Rounds;
 use crate::subject::{Traffic, load, start};
 use replica_set::ReplicaSet;
 use senders::Rate;
@@ -33,7 +34,6 @@ const MEASURED: Duration = Duration::from_secs(3);
 const CONTENT: &str =
     "A message of a length that people write, say a hundred characters or so, with a few words to search.";
 
-type Part = fn(&Options<'_>, &mut Curves) -> Result<Grid, Box<dyn Error>>;
 const PARTS: &[(&str, Part)] = &[
     ("sqlite", on_sqlite),
     ("mongodb", on_mongodb),
@@ -42,12 +42,7 @@ const PARTS: &[(&str, Part)] = &[
 
 /// Measures durable messages.
 pub(crate) fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
-    let options = Options::read(words, 3)?;
-    let mut curves = Curves::of("durable");
-    for (_, part) in options.wanted(PARTS)? {
-        println!("{}", part(&options, &mut curves)?);
-    }
-    Ok(options.keep(&curves)?)
+    parts::run("durable", words, 3, PARTS)
 }
 
 /// A store on this file.
@@ -71,122 +66,93 @@ fn folder() -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix("roomcast-bench-").tempdir()
 }
 
-/// Of each round: one insert per message and one at a time, the same by each sender for itself, and through a hub.
+/// Of all rounds: one insert per message and one at a time, and by the number of senders, the same by each of them for itself,
+/// and through a hub.
 #[derive(Default)]
-struct Round {
-    one: Option<Rate>,
-    each: Vec<Rate>,
-    hub: Vec<Rate>,
+struct Rates {
+    one: Rounds<Rate>,
+    each: [Rounds<Rate>; SENDERS.len()],
+    hub: [Rounds<Rate>; SENDERS.len()],
 }
 
-fn on_sqlite(options: &Options<'_>, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
+fn on_sqlite(options: &Options<'_>, _: Cores, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let runtime = runtime()?;
-    let mut rounds = Vec::new();
+    let mut rates = Rates::default();
     for _ in 0..options.rounds {
         let folder = folder()?;
-        let mut round = Round {
-            one: Some(reference::sqlite(&folder.path().join("plain.db"))?),
-            ..Round::default()
-        };
-        for senders in SENDERS {
+        rates.one.push(reference::sqlite(&folder.path().join("plain.db"))?);
+        for (senders, hub) in SENDERS.into_iter().zip(&mut rates.hub) {
             let path = folder.path().join(format!("{senders}.db"));
             let store = runtime.block_on(sqlite(&path))?;
-            round
-                .hub
-                .push(runtime.block_on(senders::through_a_hub(store, senders))?);
+            hub.push(runtime.block_on(senders::through_a_hub(store, senders))?);
         }
-        rounds.push(round);
     }
-    Ok(rates("SQLite, synchronous=FULL", &rounds, curves))
+    Ok(rates.grid("SQLite", "synchronous=FULL", curves))
 }
 
-fn on_mongodb(options: &Options<'_>, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
+fn on_mongodb(options: &Options<'_>, _: Cores, curves: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let runtime = runtime()?;
-    let mut rounds = Vec::new();
+    let mut rates = Rates::default();
     for _ in 0..options.rounds {
         let set = runtime.block_on(ReplicaSet::start(&["sh"]))?;
-        let mut round = Round {
-            one: Some(runtime.block_on(reference::mongodb(&set.uri(), 1))?),
-            ..Round::default()
-        };
-        for senders in SENDERS {
-            round
-                .each
-                .push(runtime.block_on(reference::mongodb(&set.uri(), senders))?);
+        rates.one.push(runtime.block_on(reference::mongodb(&set.uri(), 1))?);
+        for ((senders, each), hub) in SENDERS.into_iter().zip(&mut rates.each).zip(&mut rates.hub) {
+            each.push(runtime.block_on(reference::mongodb(&set.uri(), senders))?);
             let store = runtime.block_on(mongodb(&set.uri()))?;
-            round
-                .hub
-                .push(runtime.block_on(senders::through_a_hub(store, senders))?);
+            hub.push(runtime.block_on(senders::through_a_hub(store, senders))?);
         }
-        rounds.push(round);
     }
-    Ok(rates(
-        "MongoDB, a replica set of one, majority and journal",
-        &rounds,
-        curves,
-    ))
+    Ok(rates.grid("MongoDB", "a replica set of one, majority and journal", curves))
 }
 
-fn rates(store: &str, rounds: &[Round], curves: &mut Curves) -> Grid {
-    let head = [
-        "",
-        "messages/s",
-        "to one insert at a time",
-        "to an insert by each",
-        "ack p50, ms",
-        "p99, ms",
-    ];
-    let title = format!("durable messages in one room on {store}: each sender has one message under way");
-    let mut grid = Grid::new(title, &head);
-    let mut row = |name: String, rate: &dyn Fn(&Round) -> Option<&Rate>, beside: &dyn Fn(&Round) -> Option<&Rate>| {
-        let of = |figure: fn(&Rate) -> f64| median(rounds.iter().filter_map(rate).map(figure));
-        let to = |other: &dyn Fn(&Round) -> Option<&Rate>| {
-            median(
-                rounds
-                    .iter()
-                    .filter_map(|round| Some(rate(round)?.per_second / other(round)?.per_second)),
-            )
-        };
-        let per_second = of(|rate| rate.per_second);
-        let figures = [
-            per_second,
-            to(&|round| round.one.as_ref()),
-            to(beside),
-            of(|rate| rate.median * 1e3),
-            of(|rate| rate.p99 * 1e3),
+impl Rates {
+    fn grid(&self, store: &str, durability: &str, curves: &mut Curves) -> Grid {
+        let head = [
+            "",
+            "messages/s",
+            "to one insert at a time",
+            "to an insert by each",
+            "ack p50, ms",
+            "p99, ms",
         ];
-        let mut cells = vec![name];
-        cells.extend(figures.map(digits));
-        grid.row(cells);
-        per_second
-    };
-    let short = store.split([',', ' ']).next().unwrap_or(store);
-    let one = row("one insert at a time".to_owned(), &|round| round.one.as_ref(), &|_| {
-        None
-    });
-    for (at, senders) in SENDERS.into_iter().enumerate() {
-        if rounds.iter().any(|round| !round.each.is_empty()) {
-            let name = format!("{senders} senders, an insert by each");
-            row(name, &|round| round.each.get(at), &|_| None);
+        let title =
+            format!("durable messages in one room on {store}, {durability}: each sender has one message under way");
+        let mut grid = Grid::new(title, &head);
+        let per_second = |rate: &Rate| rate.per_second;
+        let figures = |rounds: &Rounds<Rate>, each: &Rounds<Rate>| {
+            [
+                rounds.median(per_second),
+                rounds.ratio(&self.one, per_second),
+                rounds.ratio(each, per_second),
+                rounds.median(|rate| rate.median * 1e3),
+                rounds.median(|rate| rate.p99 * 1e3),
+            ]
+        };
+        let none = Rounds::default();
+        grid.figures("one insert at a time", figures(&self.one, &none));
+        let one = self.one.median(per_second);
+        for ((senders, each), hub) in SENDERS.into_iter().zip(&self.each).zip(&self.hub) {
+            if each.iter().next().is_some() {
+                grid.figures(format!("{senders} senders, an insert by each"), figures(each, &none));
+            }
+            let ours = figures(hub, each);
+            grid.figures(format!("{senders} senders, roomcast"), ours);
+            curves.point("durable", &format!("roomcast on {store}"), senders as f64, ours[0]);
+            curves.point(
+                "durable",
+                &format!("{store}, one insert at a time"),
+                senders as f64,
+                one,
+            );
         }
-        let name = format!("{senders} senders, roomcast");
-        let ours = row(name, &|round| round.hub.get(at), &|round| round.each.get(at));
-        curves.point("durable", &format!("roomcast on {short}"), senders as f64, ours);
-        curves.point(
-            "durable",
-            &format!("{short}, one insert at a time"),
-            senders as f64,
-            one,
-        );
+        grid
     }
-    grid
 }
 
 /// The same traffic to servers that differ in their store alone.
-fn deliveries(options: &Options<'_>, _: &mut Curves) -> Result<Grid, Box<dyn Error>> {
-    let cores = Cores::find()?;
+fn deliveries(options: &Options<'_>, cores: Cores, _: &mut Curves) -> Result<Grid, Box<dyn Error>> {
     let runtime = runtime()?;
-    let mut found: [Vec<Figures>; 3] = Default::default();
+    let mut found: [Rounds<Figures>; 3] = Default::default();
     for _ in 0..options.rounds {
         let folder = folder()?;
         // It is no part of the server.
@@ -219,27 +185,22 @@ fn deliveries(options: &Options<'_>, _: &mut Curves) -> Result<Grid, Box<dyn Err
         "CPU per delivery of the server by its store: saturated, 64 in flight, 1x1000",
         &head,
     );
-    let cost = |figures: &Figures| figures.server_cpu * 1e6 / figures.deliveries as f64;
     for (store, rounds) in ["memory", "SQLite", "MongoDB"].into_iter().zip(&found) {
-        let of = |figure: &dyn Fn(&Figures) -> f64| median(rounds.iter().map(figure));
-        let pairs = rounds.iter().zip(&found[0]);
         let figures = [
-            of(&cost),
-            median(pairs.map(|(ours, memory)| cost(ours) / cost(memory))),
-            of(&|figures| figures.deliveries as f64 / figures.seconds),
-            of(&|figures| figures.latency.median / 1e3),
-            of(&|figures| figures.latency.p99 / 1e3),
+            rounds.median(Figures::cost),
+            rounds.ratio(&found[0], Figures::cost),
+            rounds.median(Figures::rate),
+            rounds.median(|figures| figures.latency.median / 1e3),
+            rounds.median(|figures| figures.latency.p99 / 1e3),
         ];
-        let mut row = vec![store.to_owned()];
-        row.extend(figures.map(digits));
-        grid.row(row);
-        grid.note_busy(store, of(&|figures| figures.own_cpu / figures.seconds));
+        grid.figures(store, figures);
+        grid.note_busy(store, rounds.median(Figures::busy));
     }
     Ok(grid)
 }
 
 fn saturated(name: &str, with: &[&str], cores: Cores) -> Result<Figures, Box<dyn Error>> {
-    let server = start(name, with, &[cores.server])?;
+    let server = start(name, with, &[cores.server], None)?;
     let traffic = Traffic {
         rooms: 1,
         members: 1000,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use roomcast_core::{Draft, Hub, Limits, MessageStore, OpenPolicy, RoomId, User};
 
 use super::{CONTENT, MEASURED};
-use crate::curves::quantile;
+use crate::statistics::quantile;
 
 /// How fast messages were stored.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::{V1, handshake};
+
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Dialect {
@@ -34,15 +36,15 @@ impl Dialect {
     pub(super) fn request(self, port: u16, rooms: Range<usize>) -> String {
         let names: Vec<_> = rooms.map(name).collect();
         let names = names.join(",");
-        let (path, more) = match self {
-            Self::Plain => (format!("/ws/{names}"), ""),
-            Self::V1 => ("/ws".to_owned(), "Sec-WebSocket-Protocol: chat.v1.json\r\n"),
-            Self::SocketIo => (format!("/socket.io/?EIO=4&transport=websocket&rooms={names}"), ""),
-        };
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
-        )
+        match self {
+            Self::Plain => handshake(port, &format!("/ws/{names}"), None),
+            Self::V1 => handshake(port, "/ws", Some(V1)),
+            Self::SocketIo => handshake(
+                port,
+                &format!("/socket.io/?EIO=4&transport=websocket&rooms={names}"),
+                None,
+            ),
+        }
     }
 
     /// What is said to a welcome.

@@ -4,9 +4,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// Digits of the due time at the beginning of a content.
-pub(super) const STAMP: usize = 16;
-const BEFORE: &[u8] = b"\"content\":\"";
+use crate::stamp::due;
 
 /// In microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -27,10 +25,7 @@ impl Samples {
 
     /// Takes in a message that arrived `now`, in nanoseconds on the clock of the stamps.
     pub(super) fn arrived(&mut self, now: u64, message: &[u8]) {
-        let at = message.windows(BEFORE.len()).position(|bytes| bytes == BEFORE);
-        let stamp = at.and_then(|at| message.get(at + BEFORE.len()..)?.get(..STAMP));
-        let due = stamp.and_then(|stamp| u64::from_str_radix(std::str::from_utf8(stamp).ok()?, 16).ok());
-        if let Some(due) = due {
+        if let Some(due) = due(message) {
             // It grows as far as it has to; what is beyond its memory isn't counted.
             let _ = self.0.record(now.saturating_sub(due) / 100);
         }
@@ -58,7 +53,7 @@ mod tests {
     fn latency_counts_from_the_stamp() {
         let mut samples = Samples::new();
         for n in 1..=1000_u64 {
-            let message = format!(r#"{{"seq":1,"content":"{:0STAMP$x}xxx"}}"#, 5_000_000);
+            let message = format!(r#"{{"seq":1,"content":"{}"}}"#, crate::stamp::content(5_000_000, 20));
             samples.arrived(5_000_000 + n * 1_000_000, message.as_bytes());
         }
         samples.arrived(1, br#"{"content":"no stamp"}"#);

@@ -80,6 +80,23 @@ pub(crate) struct Figures {
     pub(crate) memory: [u64; 3],
 }
 
+impl Figures {
+    /// Microseconds of the server's CPU time for each delivery.
+    pub(crate) fn cost(&self) -> f64 {
+        self.server_cpu * 1e6 / self.deliveries as f64
+    }
+
+    /// Deliveries a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.seconds
+    }
+
+    /// The share of the time that the load program was at work.
+    pub(crate) fn busy(&self) -> f64 {
+        self.own_cpu / self.seconds
+    }
+}
+
 impl Load {
     /// Sets of connections that are in the same rooms.
     pub(crate) fn groups(&self) -> usize {

@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use super::connection::Connection;
-use super::latency::{STAMP, Samples};
+use super::latency::Samples;
 use super::{Drive, Figures, Load};
-use crate::process::{cpu_time, resident, waiting_time};
+use crate::process::{cpu_time, in_time, resident, waiting_time};
+use crate::stamp;
 use crate::wire::push_masked_text;
 
 /// So many connections are being made at the same time.
 const CONNECTING: usize = 64;
 /// One in so many connections tells how long its messages took, where as many are sent as the server can take.
 const SAMPLED: usize = 16;
-/// How long anything may take that should take no time.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// After how long without anything a message that is still missing is no longer taken for under way.
 const GIVEN_UP: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 2 });
 /// How long things are given to settle that should be done.
@@ -81,7 +80,7 @@ impl Run {
                     .push(Connection::open(registry, number, port, dialect, rooms)?);
             }
             run.turn(Duration::from_millis(100))?;
-            run.in_time(began, "connecting")?;
+            in_time(began, "connecting")?;
         }
         run.connecting = began.elapsed().as_secs_f64();
         run.until(Instant::now() + SETTLING)?;
@@ -144,7 +143,7 @@ impl Run {
             if all(self) {
                 break;
             }
-            self.in_time(began, "the first message in each room")?;
+            in_time(began, "the first message in each room")?;
         }
         for connection in &mut self.connections {
             connection.received = 0;
@@ -240,7 +239,7 @@ impl Run {
             if self.received() != last {
                 (last, since) = (self.received(), Instant::now());
             }
-            self.in_time(began, "what was under way")?;
+            in_time(began, "what was under way")?;
         }
         Ok(())
     }
@@ -279,8 +278,7 @@ impl Run {
         if self.connections[sender].is_closed() {
             return Ok(());
         }
-        let filling = "x".repeat(self.load.content.saturating_sub(STAMP));
-        let content = format!("{due:0STAMP$x}{filling}");
+        let content = stamp::content(due, self.load.content);
         let rooms = self.rooms(group);
         let mut bytes = Vec::with_capacity(count * (content.len() + 80));
         for _ in 0..count {
@@ -364,12 +362,5 @@ impl Run {
 
     fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
-    }
-
-    fn in_time(&self, began: Instant, what: &str) -> io::Result<()> {
-        if began.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("{what} took longer than {PATIENCE:?}")));
-        }
-        Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! What is measured: one line of traffic for each table, put on each of its servers in turn.
 
 mod run;
-pub(crate) mod servers;
 
 use std::fmt;
 
-use crate::load::Drive;
+use crate::load::{Dialect, Drive};
+use crate::subject::CONTENT;
 
 pub(crate) use run::run;
 
@@ -74,7 +74,7 @@ impl Scenario {
             members,
             drive,
             rooms_each: 1,
-            content: 100,
+            content: CONTENT,
             stopped_percent: 0,
             servers: ALL,
         }
@@ -113,6 +113,15 @@ impl Scenario {
         let reference = self.reference();
         let all = self.servers.iter().copied();
         all.filter(move |name| *name != GATHERING || reference == GATHERING)
+    }
+
+    /// How a connection that is in all its rooms speaks to this server.
+    fn dialect(&self, server: &str) -> Dialect {
+        match server {
+            "socketioxide" | "socket.io" => Dialect::SocketIo,
+            "roomcast" if self.rooms_each > 1 => Dialect::V1,
+            _ => Dialect::Plain,
+        }
     }
 
     /// How long it is measured. It takes seconds until those that don't read hold up a server.
