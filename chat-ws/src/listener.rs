@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::handshake::{Opening, Rejection, room_of_path, too_late};
-use crate::upgraded::no_delay;
+use crate::upgraded::prepare;
 use crate::{Authenticate, Origins, Visitor};
 
 /// Handshakes that may be under way at once, unless said otherwise.
@@ -230,7 +230,7 @@ async fn handshake(door: Arc<Door>, stream: TcpStream, remote: SocketAddr, permi
         door.hub.draining().await;
         sleep(GRACE).await;
     };
-    no_delay(&stream);
+    prepare(&stream);
     let work = async {
         #[cfg(feature = "tls")]
         if let Some(tls) = &door.tls {

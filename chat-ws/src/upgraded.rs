@@ -16,7 +16,7 @@ use crate::{WebSocket, WsConfig};
 pub(crate) fn serve(hub: &Hub, admission: Admission, upgraded: Upgraded) {
     let upgraded = match open::<TcpStream>(upgraded) {
         Ok((stream, leftover)) => {
-            no_delay(&stream);
+            prepare(&stream);
             return run(hub, admission, stream, leftover);
         }
         Err(upgraded) => upgraded,
@@ -24,7 +24,7 @@ pub(crate) fn serve(hub: &Hub, admission: Admission, upgraded: Upgraded) {
     #[cfg(feature = "tls")]
     let upgraded = match open::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
         Ok((stream, leftover)) => {
-            no_delay(stream.get_ref().0);
+            prepare(stream.get_ref().0);
             return run(hub, admission, stream, leftover);
         }
         Err(upgraded) => upgraded,
@@ -58,9 +58,20 @@ where
         .map(|Parts { io, read_buf, .. }| (io.into_inner(), read_buf))
 }
 
-/// Small frames mustn't wait for the acknowledgement of those before.
-pub(crate) fn no_delay(stream: &TcpStream) {
+/// So much may wait in the system for a client that is behind, apart from what is on its way.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 << 10;
+
+/// Makes a stream ready for small frames, and for a client that is behind.
+pub(crate) fn prepare(stream: &TcpStream) {
+    // A frame mustn't wait for the acknowledgement of those before.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY could not be set");
+    }
+    // By itself, Linux keeps megabytes, and says that there is room again only when a third of that has gone: a slow client
+    // would be taken for dead by then. So it says so whenever half of this has gone.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        debug!(%error, "TCP_NOTSENT_LOWAT could not be set");
     }
 }

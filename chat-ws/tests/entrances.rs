@@ -430,6 +430,41 @@ async fn slow_handshakes_are_cut_off_and_do_not_pile_up() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+/// Far behind, it takes 150 KB a second, and is given 3 s for each piece: the system mustn't let a megabyte go first.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_slow_client_that_is_far_behind_is_not_taken_for_dead() {
+    const RATE: usize = 150_000;
+    const MESSAGES: usize = 3000;
+    let mut limits = Limits::default();
+    limits.rate = None;
+    limits.write = Duration::from_secs(3);
+    let hub = Hub::builder(MemoryStore::new(), Rooms).limits(limits).build().unwrap();
+    let address = start_listener(&hub).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut client = socket.connect(address).await.unwrap();
+    assert_eq!(ask(&mut client, &request("/ws/lobby", "")).await.status, 101);
+    let room = hub.room(RoomId::new("lobby").unwrap());
+    let text = "x".repeat(3000);
+    for _ in 0..MESSAGES {
+        room.publish(&user("bot"), Draft::text(text.as_str())).await.unwrap();
+    }
+
+    let begun = Instant::now();
+    let (mut seen, mut bytes) = (0, 0);
+    while seen < MESSAGES {
+        // By the clock: a moment in which it doesn't run is made up for. After 8 s it is in a hurry.
+        let due = begun + Duration::from_secs_f64(bytes as f64 / RATE as f64);
+        tokio::time::sleep_until(due.min(begun + Duration::from_secs(8))).await;
+        let (first, payload) = soon(read_frame(&mut client)).await.expect("it isn't cut off");
+        assert_eq!(first, TEXT, "{}", String::from_utf8_lossy(&payload));
+        bytes += payload.len();
+        seen += 1;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(8), "it was slow for {:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn the_listener_stops_when_the_hub_drains() {
     let hub = hub(Duration::from_secs(10));
