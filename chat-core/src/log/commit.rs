@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 pub(super) use turns::Turn;
@@ -46,6 +48,11 @@ pub(super) fn start(room: RoomLease) {
     let engine = committer.room.log().engine.clone();
     // In a box: a quiet room starts one for each message, and a task is moved several times until it is at work.
     engine.spawn(Box::pin(committer.run()));
+}
+
+/// A worker of several threads runs what it woke last first.
+fn runs_newest_first() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 struct Waiting {
@@ -96,6 +103,11 @@ impl Drop for Committer {
 
 impl Committer {
     async fn run(mut self) {
+        // Where a task that is spawned runs before those that were woken earlier, the others who are about to speak come first:
+        // what they say is in the same batch.
+        if runs_newest_first() {
+            yield_now().await;
+        }
         while self.refill() {
             match self.step().await {
                 Ok(()) => self.pause = FIRST_PAUSE,
