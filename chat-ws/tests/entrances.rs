@@ -462,7 +462,11 @@ async fn a_slow_client_that_is_far_behind_is_not_taken_for_dead() {
         bytes += payload.len();
         seen += 1;
     }
-    assert!(begun.elapsed() > Duration::from_secs(8), "it was slow for {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_secs(8),
+        "it was slow for {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
