@@ -16,7 +16,7 @@ pub(super) struct Roll {
     /// Listed users that may have left, and others that aren't listed as they are.
     changed: BTreeSet<UserId>,
     /// How many were online when changes were last taken.
-    told: usize,
+    told_online: usize,
 }
 
 #[derive(Debug)]
@@ -62,14 +62,15 @@ impl Roll {
         }
     }
 
-    pub(super) fn online(&self) -> usize {
-        self.online
+    /// How many were online when changes were last taken.
+    pub(super) fn told_online(&self) -> usize {
+        self.told_online
     }
 
     /// What all changes that were taken come to: what the next one changes. Who came or left since isn't in it.
     pub(super) fn whole(&self) -> Change {
         Change {
-            online: self.told,
+            online: self.told_online,
             came: self.listed().cloned().collect(),
             left: Vec::new(),
         }
@@ -94,7 +95,7 @@ impl Roll {
     }
 
     pub(super) fn is_changed(&self) -> bool {
-        !self.changed.is_empty() || self.online != self.told
+        !self.changed.is_empty() || self.online != self.told_online
     }
 
     /// What changed since this was last called, with at most so many listed then; `None` if nothing did.
@@ -123,7 +124,7 @@ impl Roll {
                 list(here, limit, &mut self.listed, &mut change.came);
             }
         }
-        let told = std::mem::replace(&mut self.told, self.online);
+        let told = std::mem::replace(&mut self.told_online, self.online);
         let is_change = told != self.online || !change.came.is_empty() || !change.left.is_empty();
         is_change.then_some(change)
     }
@@ -178,7 +179,7 @@ mod tests {
         roll.left(user("ann").id());
         assert_eq!(told(&mut roll, 9), some(1, "", "ann"));
         roll.left(user("ann").id());
-        assert_eq!((told(&mut roll, 9), roll.online()), (None, 1));
+        assert_eq!((told(&mut roll, 9), roll.online), (None, 1));
     }
 
     #[test]

@@ -304,8 +304,10 @@ impl Room {
 
     /// The hub stops, and its users are expected to come back, to other hubs, within this time.
     pub(super) fn goodbye(&mut self, back: Duration, now: Instant) -> Option<Tell> {
-        let owed = self.is_asked(now) && self.roll.online() > 0;
-        owed.then(|| Tell::new(&mut self.no, self.roll.online(), back))
+        // Of what was told: a change that wasn't is told by the hubs to which they go.
+        let online = self.roll.told_online();
+        let owed = self.is_asked(now) && online > 0;
+        owed.then(|| Tell::new(&mut self.no, online, back))
     }
 }
 

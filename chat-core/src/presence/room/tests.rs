@@ -198,6 +198,22 @@ fn numbers_rise_with_everything_that_is_told() {
     assert!(room.goodbye(SECOND, now + 3 * BEAT).is_none(), "nobody asks");
 }
 
+/// A hub stops before it has told what changed last: it says until when that holds which it has told.
+#[test]
+fn a_goodbye_is_of_what_was_told() {
+    let now = Instant::now();
+    let mut room = Room::new(RULES, [user("ann")].iter(), 0, now);
+    room.asked(3 * BEAT, true, now);
+    room.came(&user("bob"));
+    room.tick(&id(), now, 0.0);
+    room.came(&user("carl"));
+    assert_eq!(room.goodbye(SECOND, now).map(|tell| tell.online), Some(2));
+    for name in ["ann", "bob", "carl"] {
+        room.left(user(name).id());
+    }
+    assert_eq!(room.goodbye(SECOND, now).map(|tell| tell.online), Some(2));
+}
+
 /// With room for one name: ann, who has it, is away just when somebody asks, and back before others were told that she left.
 #[test]
 fn who_is_away_for_a_moment_is_counted_by_those_who_asked_then() {
