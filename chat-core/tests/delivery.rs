@@ -546,3 +546,37 @@ async fn a_store_that_goes_on_failing_ends_a_resume() {
     assert_eq!(ann.closed().await, 4003);
     assert!((30..=33).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
+
+/// Those who are ready to speak at the same time share a commit, also where a runtime has one task run before others that were ready
+/// earlier.
+#[test]
+fn who_is_ready_to_speak_shares_a_commit() {
+    use tokio::runtime::Builder;
+    for mut runtime in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let commits = runtime.block_on(async {
+            let store = Troubled::new(MemoryStore::new());
+            let hub = Hub::builder(store.clone(), OpenPolicy).limits(unlimited());
+            let hub = hub.build().unwrap();
+            let mut ann = Peer::connect(&hub, v1("ann", "r"));
+            assert_eq!(ann.frame().await["t"], "hello");
+            publish(&hub, "r", 1).await;
+            let before = store.appends.load(Ordering::SeqCst);
+            // A task, so that all are made ready by the runtime's own thread.
+            let speakers = tokio::spawn(async move {
+                let speakers: Vec<_> = (0..32)
+                    .map(|_| {
+                        let hub = hub.clone();
+                        tokio::spawn(async move { publish(&hub, "r", 1).await })
+                    })
+                    .collect();
+                for speaker in speakers {
+                    speaker.await.unwrap();
+                }
+            });
+            speakers.await.unwrap();
+            store.appends.load(Ordering::SeqCst) - before
+        });
+        assert!(commits <= 2, "{commits} commits");
+    }
+}

@@ -50,7 +50,7 @@ pub(super) fn start(room: RoomLease) {
     engine.spawn(Box::pin(committer.run()));
 }
 
-/// A worker of several threads runs what it woke last first.
+/// The workers of a runtime of several threads run the task that they woke last before the others.
 fn runs_newest_first() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
