@@ -16,7 +16,7 @@ pub const MAX_SEQ: u64 = (1 << 53) - 1;
 pub struct InvalidName(pub(crate) String);
 
 /// The beginning of what somebody sent, in quotation marks: who is told that it is wrong needs no more to know it again. What
-/// is said of it stands behind, so that as it is written here it mustn't be long.
+/// is said of it stands behind, so it mustn't be long as it is written: at most 64 characters, and less if there are apostrophes in it.
 pub(crate) fn quoted(text: &str) -> String {
     let mut written = 0;
     let mut places = text.char_indices();
@@ -337,7 +337,7 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), format!("{cut} {what}"));
         }
-        // It counts as it is written.
+        // Escapes count as they are written.
         assert_eq!(quoted(&"\u{7f}".repeat(65)), format!("\"{}\"…", r"\u{7f}".repeat(10)));
     }
 

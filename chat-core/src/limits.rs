@@ -48,8 +48,8 @@ pub struct Limits {
     /// How long one write may take: of up to 64 KiB, and as long again for each further 64 KiB of a frame that is larger; then
     /// the client is taken for dead. What counts is when the transport takes it. Linux says that a socket has room again when a
     /// third of its buffer is free, and lets that grow to megabytes: a client that is far behind may then need 100 KB a second.
-    /// The entrances of `roomcast-ws` set `TCP_NOTSENT_LOWAT` to 128 KiB against that, with which 13 KB a second are enough; so
-    /// can a transport of your own. 5 s.
+    /// The entrances of `roomcast-ws` set `TCP_NOTSENT_LOWAT` to 128 KiB against that, where the stream is TCP or the listener's
+    /// TLS, and some 26 KB a second are enough; so can a transport of your own. 5 s.
     pub write: Duration,
     /// How long a client has from being accepted to being admitted: TLS, the request, authentication and the policy's
     /// answer. 10 s.
