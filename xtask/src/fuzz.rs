@@ -162,8 +162,8 @@ impl Target {
         let log = String::from_utf8_lossy(&said.stderr);
         if !said.status.success() {
             println!("{}", tail(&log));
-            let said = what_failed(&log, &self.program.to_string_lossy());
-            return Err(format!("{}: {said}", self.name));
+            let what = what_failed(&log, &self.program.to_string_lossy());
+            return Err(format!("{} ended with {}\n{what}", self.name, said.status));
         }
         let coverage = log
             .lines()
@@ -207,13 +207,12 @@ fn tail(log: &str) -> String {
 
 /// What a target said when it failed, and the input with which it does so again.
 fn what_failed(log: &str, program: &str) -> String {
-    let mut lines = log.lines().skip_while(|line| !line.contains(" panicked at "));
-    let panic = lines.next().zip(lines.next()).map(|(_, said)| said.to_owned());
-    let summary = || {
-        log.lines()
-            .find(|line| line.starts_with("SUMMARY: "))
-            .map(str::to_owned)
-    };
+    // The place and what was said, which an assertion does in several lines.
+    let panic = log.lines().skip_while(|line| !line.contains(" panicked at "));
+    let panic = panic
+        .take_while(|line| !line.starts_with("note: ") && !line.starts_with("=="))
+        .take(5);
+    let summary = log.lines().filter(|line| line.starts_with("SUMMARY: "));
     let input = |line: &str| {
         line.split_once("Test unit written to ")
             .map(|(_, file)| file.to_owned())
@@ -222,8 +221,8 @@ fn what_failed(log: &str, program: &str) -> String {
         .lines()
         .find_map(input)
         .map(|file| format!("once more: {program} {file}"));
-    let bytes = log.lines().find(|line| line.starts_with("Base64: ")).map(str::to_owned);
-    let said = [panic.or_else(summary), again, bytes].into_iter().flatten();
+    let bytes = log.lines().filter(|line| line.starts_with("Base64: "));
+    let said = panic.chain(summary).chain(again.as_deref()).chain(bytes);
     let said: Vec<String> = said.map(|line| line.chars().take(400).collect()).collect();
     said.join("\n")
 }
@@ -236,13 +235,15 @@ mod tests {
     fn what_failed_is_found_in_a_log() {
         let log = "#1 INITED\n\nthread '<unnamed>' (1) panicked at a.rs:1:2:\nno such thing\nnote: more\n\
                    SUMMARY: libFuzzer: deadly signal\nprefix='x'; Test unit written to x/crash-1\nBase64: eyI=\nstat::x: 1";
-        let said = "no such thing\nonce more: t x/crash-1\nBase64: eyI=";
+        let said = "thread '<unnamed>' (1) panicked at a.rs:1:2:\nno such thing\nSUMMARY: libFuzzer: deadly signal\n\
+                    once more: t x/crash-1\nBase64: eyI=";
         assert_eq!(what_failed(log, "t"), said);
         let slow = "SUMMARY: libFuzzer: timeout\nprefix='x'; Test unit written to x/timeout-1";
         assert_eq!(
             what_failed(slow, "t"),
             "SUMMARY: libFuzzer: timeout\nonce more: t x/timeout-1"
         );
+        assert_eq!(what_failed("killed", "t"), "");
     }
 
     #[test]

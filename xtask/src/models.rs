@@ -10,7 +10,7 @@ pub(crate) fn loom(workspace: &Workspace, names: &[&str]) -> Outcome {
     // Other flags than those of all other builds, and so another folder; optimised, since it is run a hundred thousand times.
     run_tests(
         cargo()
-            .args(["test", "--locked", "--quiet", "--package", "roomcast-core", "--lib"])
+            .args(["test", "--locked", "--package", "roomcast-core", "--lib"])
             .args(["--features", "bugs", "--target-dir"])
             .arg(workspace.target.join("loom"))
             .args(["--", "--nocapture"])

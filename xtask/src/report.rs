@@ -2,10 +2,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a part came to; the text of an error says what is wrong or missing.
 pub(crate) type Outcome = Result<(), String>;
+
+/// So many lines of an error are in the summary.
+const SHOWN: usize = 20;
 
 #[derive(Default)]
 pub(crate) struct Report {
@@ -34,7 +39,7 @@ impl Report {
                 Ok(()) => println!("pass  {seconds:7.1} s  {name}"),
                 Err(error) => {
                     failed += 1;
-                    let lines: Vec<_> = error.lines().take(NOTED).collect();
+                    let lines: Vec<_> = error.lines().take(SHOWN).collect();
                     println!("FAIL  {seconds:7.1} s  {name}: {}", lines.join("\n                 "));
                 }
             }
@@ -62,35 +67,45 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 /// So many of the lines that say what failed are said again.
 const NOTED: usize = 6;
 
-/// Runs a command that tests, its output going where ours goes. If it fails, its lines that say what failed are in the error, so
-/// that the summary of a long run has them.
+/// How long what a command said is waited for when it has ended: something that it left behind may have its streams still.
+const REST: Duration = Duration::from_secs(5);
+
+/// Runs a command that tests. What it says goes to our output, line by line; if it fails, its lines that say what failed are in the
+/// error, so that the summary of a long run has them.
 pub(crate) fn run_tests(command: &mut Command) -> Outcome {
     let shown = show(command);
     println!("$ {shown}");
-    let (outcome, noted) = echo(command).map_err(|error| format!("`{shown}` can't be run: {error}"))?;
-    match outcome {
-        status if status.success() => Ok(()),
-        _ if !noted.is_empty() => Err(noted.join("; ")),
-        status => Err(format!("`{shown}` ended with {status}")),
+    let (status, noted) = echo(command).map_err(|error| format!("`{shown}` can't be run: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else if noted.is_empty() {
+        Err(format!("`{shown}` ended with {status}"))
+    } else {
+        Err(noted.join("; "))
     }
 }
 
-/// Both streams of a command, a line at a time, and those that say what failed.
+/// Both streams of a command, and those of its lines that say what failed.
 fn echo(command: &mut Command) -> std::io::Result<(ExitStatus, Vec<String>)> {
-    let (output, both) = std::io::pipe()?;
+    let (said, both) = std::io::pipe()?;
     let mut child = command.stdout(both.try_clone()?).stderr(both).spawn()?;
     // The command keeps ends of the pipe, which would stay open for as long as it lives.
     command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    let mut noted = Vec::new();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        if says_what_failed(&line) && noted.len() < NOTED {
-            noted.push(line.trim().chars().take(300).collect());
+    let (noting, noted) = mpsc::channel();
+    let (ending, ended) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(said).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            if says_what_failed(&line) {
+                let _ = noting.send(line.trim().chars().take(300).collect());
+            }
         }
-    }
-    Ok((child.wait()?, noted))
+        let _ = ending.send(());
+    });
+    let status = child.wait()?;
+    let _ = ended.recv_timeout(REST);
+    Ok((status, noted.try_iter().take(NOTED).collect()))
 }
 
 /// As Rust's tests, the page's, Python's, the simulation and the trials say it.
@@ -143,6 +158,10 @@ mod tests {
         let silent = run_tests(Command::new("sh").args(["-c", "exit 3"])).expect_err("it fails");
         assert!(silent.contains("exit status: 3"), "{silent}");
         assert_eq!(run_tests(&mut Command::new("true")), Ok(()));
+        // What is left behind isn't waited for.
+        let began = Instant::now();
+        assert_eq!(run_tests(Command::new("sh").args(["-c", "sleep 30 & exit 0"])), Ok(()));
+        assert!(began.elapsed() < Duration::from_secs(20));
         assert!(run_tests(&mut Command::new("no-such-program")).is_err());
     }
 }
