@@ -33,6 +33,13 @@ impl Curves {
         }
     }
 
+    /// Adds what an earlier run found of other lines.
+    pub(crate) fn add_older(&mut self, older: Self) {
+        let is_new = |curve: &Curve| !self.0.iter().any(|new| new.of == curve.of && new.name == curve.name);
+        let (older, _): (Vec<_>, Vec<_>) = older.0.into_iter().partition(is_new);
+        self.0.extend(older);
+    }
+
     /// The lines of one chart.
     pub(crate) fn lines(&self, of: &str) -> impl Iterator<Item = &Curve> {
         self.0.iter().filter(move |curve| curve.of == of)
@@ -54,5 +61,19 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].points, [(10.0, 1.5), (100.0, 1.25)]);
         assert_eq!(curves.lines("rooms").count(), 0);
+    }
+
+    #[test]
+    fn only_what_was_not_measured_again_is_older() {
+        let (mut new, mut older) = (Curves::default(), Curves::default());
+        new.point("members", "floor", 10.0, 1.0);
+        older.point("members", "floor", 10.0, 2.0);
+        older.point("rooms", "floor", 10.0, 3.0);
+        new.add_older(older);
+        let points = |of| new.lines(of).flat_map(|line| line.points.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (points("members"), points("rooms")),
+            (vec![(10.0, 1.0)], vec![(10.0, 3.0)])
+        );
     }
 }

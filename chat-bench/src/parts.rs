@@ -75,6 +75,17 @@ impl<'a> Options<'a> {
     pub(crate) fn keep(&self, part: &str, figures: &impl Serialize) -> Result<(), String> {
         self.figures.map_or(Ok(()), |folder| kept::write(folder, part, figures))
     }
+
+    /// Keeps the lines of a part, of which perhaps not all was measured.
+    fn keep_curves(&self, part: &str, mut curves: Curves) -> Result<(), String> {
+        if let Some(Ok(older)) = self.figures.map(|folder| kept::read(folder, part)) {
+            curves.add_older(older);
+        }
+        if curves.is_empty() {
+            return Ok(());
+        }
+        self.keep(part, &curves)
+    }
 }
 
 /// Measures one thing: a table for people, and lines for charts.
@@ -94,10 +105,7 @@ pub(crate) fn run(
     for (_, part) in options.wanted(parts, |(name, _)| (*name).to_owned())? {
         println!("{}", part(&options, cores, &mut curves)?);
     }
-    if !curves.is_empty() {
-        options.keep(name, &curves)?;
-    }
-    Ok(())
+    Ok(options.keep_curves(name, curves)?)
 }
 
 #[cfg(test)]
