@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grid::too_busy;
 use crate::load::{Figures, Latency};
-use crate::statistics::median;
+use crate::statistics::Rounds;
 
 /// All figures of a run, as they are kept.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Table {
 pub(crate) struct Row {
     pub(crate) server: String,
     /// By round. `null` is a round in which the server or the load program failed, which was told when it happened.
-    pub(crate) rounds: Vec<Option<Figures>>,
+    pub(crate) rounds: Rounds<Option<Figures>>,
 }
 
 impl Table {
@@ -44,24 +44,26 @@ impl Table {
 
     /// Adds a round; the rounds of all servers are added in the same order.
     pub(crate) fn add(&mut self, server: &str, figures: Option<Figures>) {
-        match self.rows.iter_mut().find(|row| row.server == server) {
-            Some(row) => row.rounds.push(figures),
-            None => self.rows.push(Row {
+        let at = self.rows.iter().position(|row| row.server == server);
+        let at = at.unwrap_or_else(|| {
+            self.rows.push(Row {
                 server: server.to_owned(),
-                rounds: vec![figures],
-            }),
-        }
+                rounds: Rounds::default(),
+            });
+            self.rows.len() - 1
+        });
+        self.rows[at].rounds.push(figures);
     }
 
     fn rounds(&self) -> usize {
-        self.rows.first().map_or(0, |row| row.rounds.len())
+        self.rows.first().map_or(0, |row| row.rounds.iter().count())
     }
 }
 
 impl Row {
     /// The median of its rounds.
     pub(crate) fn median(&self, figure: impl Fn(&Figures) -> f64) -> f64 {
-        median(self.rounds.iter().flatten().map(figure))
+        self.rounds.median(|round| round.as_ref().map_or(f64::NAN, &figure))
     }
 
     /// The sum over its rounds.
@@ -72,8 +74,8 @@ impl Row {
     /// The cost of a delivery as a ratio to that of the other: the median of ratios of figures that were taken one after the
     /// other.
     pub(crate) fn ratio(&self, reference: &Self) -> f64 {
-        let both = self.rounds.iter().zip(&reference.rounds);
-        median(both.filter_map(|(ours, other)| Some(ours.as_ref()?.cost() / other.as_ref()?.cost())))
+        let cost = |round: &Option<Figures>| round.as_ref().map_or(f64::NAN, Figures::cost);
+        self.rounds.ratio(&reference.rounds, cost)
     }
 }
 
@@ -157,7 +159,7 @@ fn remarks(row: &Row) -> Vec<String> {
     let mut remarks = Vec::new();
     let failed = row.rounds.iter().filter(|round| round.is_none()).count();
     if failed > 0 {
-        remarks.push(format!("failed in {failed} of {} rounds", row.rounds.len()));
+        remarks.push(format!("failed in {failed} of {} rounds", row.rounds.iter().count()));
     }
     remarks.extend(too_busy(row.median(Figures::busy)));
     let waiting = row.median(|figures| figures.own_waiting / figures.seconds);
@@ -247,7 +249,7 @@ mod tests {
         table.add("floor", None);
         let text = serde_json::to_string(&Report { tables: vec![table] }).expect("JSON");
         let report: Report = serde_json::from_str(&text).expect("what was written");
-        let rounds = &report.tables[0].rows[0].rounds;
+        let rounds: Vec<_> = report.tables[0].rows[0].rounds.iter().collect();
         assert_eq!(rounds[0].as_ref().map(|figures| figures.deliveries), Some(1000));
         assert!(rounds[1].is_none());
     }

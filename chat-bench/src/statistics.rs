@@ -1,7 +1,9 @@
 //! What several rounds come to.
 
+use serde::{Deserialize, Serialize};
+
 /// What came of the rounds of one subject, in the order in which they were measured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Rounds<F>(Vec<F>);
 
 impl<F> Default for Rounds<F> {

@@ -92,7 +92,6 @@ fn echo(command: &mut Command) -> std::io::Result<(ExitStatus, Vec<String>)> {
     // The command keeps ends of the pipe, which would stay open for as long as it lives.
     command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let (noting, noted) = mpsc::channel();
-    let (ending, ended) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(said).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
@@ -101,11 +100,12 @@ fn echo(command: &mut Command) -> std::io::Result<(ExitStatus, Vec<String>)> {
                 let _ = noting.send(line.trim().chars().take(300).collect());
             }
         }
-        let _ = ending.send(());
     });
-    let status = child.wait()?;
-    let _ = ended.recv_timeout(REST);
-    Ok((status, noted.try_iter().take(NOTED).collect()))
+    let (status, end) = (child.wait()?, Instant::now() + REST);
+    // Until there is nothing more to be said.
+    let next = || noted.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+    let noted: Vec<String> = std::iter::from_fn(next).collect();
+    Ok((status, noted.into_iter().take(NOTED).collect()))
 }
 
 /// As Rust's tests, the page's, Python's, the simulation and the trials say it.

@@ -63,13 +63,7 @@ impl Tell {
 
     /// All users that are listed, in the order of their ids: a change from nobody.
     pub(super) fn of_whole(whole: Change, lasts: Duration, no: &mut u64) -> Vec<Self> {
-        let Change { online, came, .. } = whole;
-        let mut tells: Vec<_> = pieces(came, user_bytes)
-            .map(|here| Self::new(no, online, lasts).with_here(here))
-            .collect();
-        if tells.is_empty() {
-            tells.push(Self::new(no, online, lasts));
-        }
+        let mut tells = Self::of_change(whole, lasts, no);
         let ends: Vec<_> = tells
             .iter()
             .map(|tell| tell.here.last().map(|user| user.id().clone()))
